@@ -1,0 +1,13 @@
+"""The semi-supervised VAE: network, objective, learner, acquisition, generation. Imports neither labeler nor storage."""
+
+from typing import Any
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":  # torch takes seconds to import; `model.images` alone does not need it
+        from model.checkpoint import load
+
+        return load
+    raise AttributeError(f"module 'model' has no attribute {name!r}")
