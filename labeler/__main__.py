@@ -1,0 +1,66 @@
+"""The `labeler` command's outer door: exit codes, errors as one line, and Ctrl-C at any moment."""
+
+import os
+import signal
+import sys
+
+ENDED_BY_INTERRUPT = {"serve", "demo"}  # a server is ended by Ctrl-C as a matter of course
+
+
+def main() -> int:
+    """The console script."""
+    code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: nothing may tear the interpreter's way out
+    return code
+
+
+def run(args: list[str]) -> int:
+    """Run one command; its exit code: 0, 1 for failure, 2 for wrong usage, 130 when interrupted."""
+    try:
+        from labeler.cli import app  # inside, so that an interrupt during the import is handled too
+
+        code = app(args or ["--help"], prog_name="labeler", standalone_mode=False)
+        if code == 130:  # how Typer reports a KeyboardInterrupt
+            raise KeyboardInterrupt
+        return int(code or 0)
+    except KeyboardInterrupt:
+        return say_stopped(args)
+    except Exception as error:
+        if os.environ.get("LABELER_TRACEBACK"):
+            raise
+        say(one_line(error))
+        return int(getattr(error, "exit_code", 1))  # Typer's own errors carry 2
+
+
+def say(text: str) -> None:
+    print("labeler: " + " ".join(text.split()), file=sys.stderr)
+
+
+def say_stopped(args: list[str]) -> int:
+    command = next((a for a in args if not a.startswith("-")), "")
+    if command in ENDED_BY_INTERRUPT:
+        say("stopped. Every label is saved; the same command goes on from here.")
+        return 0
+    say("stopped. Nothing that was saved is lost; run the same command again to go on.")
+    return 130
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong and what to do, in the words of the person at the keyboard."""
+    if hasattr(error, "format_message"):
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "labeler"
+        return f"{error.format_message()} See `{command} --help`."
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == 30):
+        where = error.filename or "a file of the project"
+        return f"{where} may not be read or written. Give yourself the right to it, or choose another folder."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, ValueError | OSError | RuntimeError) and str(error):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}. Set LABELER_TRACEBACK=1 to see where, and tell us."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
