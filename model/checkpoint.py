@@ -1,0 +1,138 @@
+"""One model in one safetensors file: weights, class mixtures, and in the header the configuration and class names."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from model import objective
+from model.features import to_uint8, to_unit
+from model.device import Device
+from model.generation import Mixtures
+from model.images import fit_all
+from model.ssvae import SSVAE, VAEConfig, sample_z
+
+FORMAT = "labeler-ssvae-1"
+CHUNK = 1000
+
+
+def save(path: Path, vae: SSVAE, mixtures: Mixtures, classes: Sequence[str], **header: Any) -> None:
+    """Write `vae` (published weights) and `mixtures`; `header` takes what else belongs to it, as JSON values."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in vae.state_dict().items()}
+    tensors |= {name: t.contiguous() for name, t in mixtures.tensors().items()}
+    about = {"format": FORMAT, "config": asdict(vae.config), "classes": list(classes), **header}
+    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})
+
+
+def load(path: Path | str) -> "Model":
+    """The model in a file that Labeler wrote. ValueError for any other file."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file {path}")
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = {key: json.loads(value) for key, value in (f.metadata() or {}).items() if key != "__dummy__"}
+            tensors = {name: f.get_tensor(name) for name in f.keys()}
+    except Exception as e:  # safetensors raises its own kinds, which differ between versions
+        raise ValueError(f"{path} cannot be read as a safetensors file: {e}") from e
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a Labeler model (format {header.get('format')!r}, expected {FORMAT!r})")
+    mixtures = Mixtures(*(tensors.pop(f"mixtures.{name}") for name in ("weights", "means", "factors")))
+    vae = SSVAE(VAEConfig(**header["config"]))
+    vae.load_state_dict(tensors)
+    return Model(vae.eval().requires_grad_(False), mixtures, header)
+
+
+class Model:
+    """A trained model outside any project. Images: uint8 (N, H, W) or (N, H, W, 3) of any size, or a list of such."""
+
+    def __init__(self, vae: SSVAE, mixtures: Mixtures, header: dict[str, Any]):
+        self.vae, self.mixtures, self.header = vae, mixtures, header
+        self.classes: list[str] = header["classes"]
+        self._device = Device(next(vae.parameters()).device.type, False)  # float32: a figure must not depend on the batch
+
+    def predict_proba(self, images: Any) -> np.ndarray:
+        """float32 (N, C), rows sum to one."""
+        found = [self.vae.encode(x).logits.softmax(1) for x in self._batches(images)]
+        return self._joined(found, len(self.classes))
+
+    def embed(self, images: Any) -> np.ndarray:
+        """Mean of q(z|x): float32 (N, Z)."""
+        return self._joined([self.vae.encode(x).mu for x in self._batches(images)], self.vae.config.z_dim)
+
+    def elbo(self, images: Any) -> np.ndarray:
+        """float32 (N,) nats an image, higher is better: the sum of `elbo_terms`."""
+        terms = self.elbo_terms(images)
+        return terms["log_px"] - terms["kl_z"] - terms["kl_y"]
+
+    @torch.inference_mode()
+    def elbo_terms(self, images: Any, rng_seed: int = 0) -> dict[str, np.ndarray]:
+        """log_px, kl_z and kl_y, float32 (N,) each: weight one on all, y from the classifier, one z an image."""
+        generator = torch.Generator(self._device.name).manual_seed(rng_seed)
+        terms: dict[str, list[torch.Tensor]] = {"log_px": [], "kl_z": [], "kl_y": []}
+        for x in self._batches(images):
+            e = self.vae.encode(x)
+            y = e.logits.softmax(1)
+            z = sample_z(e.mu, e.logvar, generator)
+            terms["log_px"].append(objective.log_px(self.vae.decode(z, y), x))
+            terms["kl_z"].append(objective.kl_z(e.mu, e.logvar, y, self.vae.prior_mu, self.vae.prior_logvar))
+            terms["kl_y"].append(objective.kl_y(y))
+        return {name: self._joined(parts) for name, parts in terms.items()}
+
+    @torch.inference_mode()
+    def generate(self, label: int | str, n: int, rng_seed: int = 0, temperature: float = 1.0) -> np.ndarray:
+        """n new images of a class (index or name): uint8 (n, H, W) or (n, H, W, 3)."""
+        generator = torch.Generator().manual_seed(rng_seed)
+        u = torch.rand(n, generator=generator)
+        noise = torch.randn(n, self.vae.config.z_dim, generator=generator)
+        return self.draw(self._index(label), u, noise, temperature)
+
+    @torch.inference_mode()
+    def draw(self, label: int, u: torch.Tensor, noise: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
+        """Images of a class at given places of its mixture, see Mixtures.z."""
+        z = self.mixtures.z(label, u, noise, temperature).to(self._device.torch)
+        return self._decoded(z, label)
+
+    @torch.inference_mode()
+    def as_class(self, images: Any, label: int | str) -> np.ndarray:
+        """The same z decoded as another class: uint8 (N, S, S) or (N, S, S, 3) at the model's size."""
+        index = self._index(label)
+        made = [self._decoded(self.vae.encode(x).mu, index) for x in self._batches(images)]
+        shape = (0, self.vae.config.image_size, self.vae.config.image_size)
+        empty = np.empty(shape if self.vae.config.channels == 1 else (*shape, 3), np.uint8)
+        return np.concatenate([empty, *made])
+
+    def _decoded(self, z: torch.Tensor, label: int) -> np.ndarray:
+        y = self.vae.one_hot(torch.tensor([label], device=z.device))
+        return np.concatenate([to_uint8(self.vae.decode(p, y.expand(len(p), -1)).sigmoid()) for p in z.split(CHUNK)])
+
+    @torch.inference_mode()
+    def _joined(self, parts: list[torch.Tensor], width: int | None = None) -> np.ndarray:
+        if not parts:
+            return np.empty((0,) if width is None else (0, width), np.float32)
+        return torch.cat(parts).cpu().numpy()
+
+    def _batches(self, images: Any) -> Any:
+        """Chunks of prepared images as float tensors, without gradients."""
+        if isinstance(images, np.ndarray) and images.ndim == 2:
+            raise ValueError("expected images (N, H, W) or (N, H, W, 3); for one image pass image[None]")
+        config = self.vae.config
+        ready = fit_all(images, config.image_size, config.channels)
+        with torch.inference_mode():
+            for i in range(0, len(ready), CHUNK):
+                yield to_unit(ready[i : i + CHUNK], self._device)
+
+    def _index(self, label: int | str) -> int:
+        if isinstance(label, str):
+            if label not in self.classes:
+                raise KeyError(f"no class {label!r}; the model knows {', '.join(self.classes)}")
+            return self.classes.index(label)
+        if not 0 <= int(label) < len(self.classes):
+            raise KeyError(f"no class number {label}; the model knows 0 to {len(self.classes) - 1}")
+        return int(label)

@@ -1,0 +1,132 @@
+"""Figures about a model: accuracy, likelihood, calibration, and an independent judge of what it draws."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import scipy.linalg
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from model.augment import augment
+from model.checkpoint import Model
+from model.device import best_device
+from model.features import to_unit
+
+
+def accuracy(probs: np.ndarray, labels: np.ndarray) -> float:
+    return float((probs.argmax(1) == labels).mean())
+
+
+def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log q(y_true|x), nats."""
+    return float(-np.log(probs[np.arange(len(labels)), labels].clip(1e-12)).mean())
+
+
+def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017), equal-width bins of the largest probability, in [0, 1]."""
+    confidence, right = probs.max(1), probs.argmax(1) == labels
+    in_bin = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        (in_bin == b).mean() * abs(confidence[in_bin == b].mean() - right[in_bin == b].mean())
+        for b in np.unique(in_bin)
+    ]
+    return float(np.sum(gaps))
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Between Gaussians fitted to two sets of features (n, D), (m, D): |mean|^2 + tr(A + B - 2 sqrt(AB))."""
+    mean_a, mean_b = a.mean(0), b.mean(0)
+    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
+    eigenvalues = scipy.linalg.eigvals(cov_a @ cov_b).real.clip(min=0)  # of a product of two positive matrices
+    return float(((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * np.sqrt(eigenvalues).sum())
+
+
+class Judge:
+    """A small classifier trained on all true labels, independent of the model under test."""
+
+    def __init__(self, image_size: int, channels: int, n_classes: int):
+        side = image_size // 4
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(min(side, 7)), nn.Flatten(),
+            nn.Linear(32 * min(side, 7) ** 2, 128), nn.ReLU(),
+            nn.Linear(128, n_classes),
+        )  # fmt: skip
+        self.device = best_device()
+        self.net.to(self.device.torch, memory_format=torch.channels_last)
+
+    def train(self, images: np.ndarray, labels: np.ndarray, rng_seed: int = 0, most_epochs: int = 60) -> None:
+        """To convergence: AdamW with a one-cycle rate over about 2,500 to 4,000 steps, lightly augmented."""
+        rng, generator = np.random.default_rng(rng_seed), torch.Generator(self.device.name).manual_seed(rng_seed)
+        batch = min(128, len(images))
+        per_epoch = max(len(images) // batch, 1)
+        steps = per_epoch * int(np.clip(round(3000 / per_epoch), 8, most_epochs))
+        optimizer = torch.optim.AdamW(self.net.parameters(), 1e-3, weight_decay=1e-3)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        self.net.train()
+        for step in range(steps):
+            if step % per_epoch == 0:
+                order = rng.permutation(len(images))
+            some = order[(step % per_epoch) * batch :][:batch]
+            x = to_unit(images[some], self.device)
+            half = len(x) // 2  # half of each batch as it is, so that clean images are what it knows best
+            x = torch.cat([x[:half], augment(x[half:], generator)])
+            with self.device.autocast():
+                loss = F.cross_entropy(self.net(x).float(), torch.from_numpy(labels[some]).to(x.device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        self.net.eval()
+
+    @torch.inference_mode()
+    def see(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(probs (N, C), features (N, 128)) of uint8 images at the judge's size."""
+        self.net.eval()
+        probs, features = [], []
+        for i in range(0, len(images), 1000):
+            f = self.net[:-1](to_unit(images[i : i + 1000], self.device))
+            probs.append(self.net[-1](f).softmax(1).cpu().numpy())
+            features.append(f.cpu().numpy())
+        return np.concatenate(probs), np.concatenate(features)
+
+
+def judge_for(images: np.ndarray, labels: np.ndarray, n_classes: int, cache: Path | None = None) -> Judge:
+    """The judge of these training images (N, S, S[, 3]) and labels (N,), trained once and kept by their hash."""
+    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labeler"
+    digest = hashlib.sha256(b"judge-1" + np.ascontiguousarray(images).tobytes() + labels.astype(np.int64).tobytes())
+    file = cache / f"judge-{digest.hexdigest()[:20]}.safetensors"
+    torch.manual_seed(0)
+    judge = Judge(images.shape[1], 1 if images.ndim == 3 else 3, n_classes)
+    if file.exists():
+        judge.net.load_state_dict(load_file(file))
+        judge.net.eval()
+        return judge
+    judge.train(images, labels.astype(np.int64))
+    cache.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(f".{os.getpid()}")
+    save_file({name: t.cpu().contiguous() for name, t in judge.net.state_dict().items()}, draft)
+    draft.rename(file)
+    return judge
+
+
+def generated_figures(
+    model: Model, judge: Judge, real_features: np.ndarray, per_class: int = 500, rng_seed: int = 0
+) -> dict[str, float]:
+    """generated_accuracy: share of `per_class` images of each class that the judge sees as the class asked for;
+    generated_frechet: distance of the judge's features of all of them from those of real test images."""
+    right, features = [], []
+    for label in range(len(model.classes)):
+        probs, f = judge.see(model.generate(label, per_class, rng_seed=rng_seed + label))
+        right.append((probs.argmax(1) == label).mean())
+        features.append(f)
+    return {
+        "generated_accuracy": float(np.mean(right)),
+        "generated_frechet": frechet_distance(np.concatenate(features), real_features),
+    }

@@ -1,0 +1,332 @@
+"""The learner: one network that takes gradient steps on labeled and unlabeled images together, and never starts over.
+
+It begins with a warm-up without labels (ELBO and contrast). Each label that arrives is put into the next steps'
+batches, spread over the neighbour graph, and stays. What is published is the running mean (EMA) of the weights.
+"""
+
+import copy
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model import generation, graph, objective
+from model.augment import augment
+from model.device import Device, StepWatch, best_device
+from model.features import Features, to_unit
+from model.networks import perceptual_layers
+from model.objective import Objective
+from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
+
+FRESH = 10  # steps that must have had a new label in their batch before it counts as learned
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    objective: Objective = field(default_factory=Objective)
+    labeled_batch: int = 32
+    unlabeled_batch: int = 192
+    partial_batch: int = 64  # images of a step on which the perceptual and the cycle term are taken
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+    ema: float = 0.995
+    flip: bool = False
+    warm_up_steps: int | None = None  # None: by the number of images, see warm_up_steps()
+    graph_size: int = 20_000
+    graph_every: int = 300  # steps between two graphs
+
+
+def warm_up_steps(n_images: int) -> int:
+    """300 steps for a few hundred images, 700 from 20,000 on."""
+    return int(np.clip(300 + 400 * n_images / 20_000, 300, 700))
+
+
+class Learner:
+    """images uint8 (N, S, S) or (N, S, S, 3); `held_out` (N,) bool: never trained on, neither image nor label.
+
+    A label is a class index. Positions are rows of `images`; what they mean outside is the caller's affair.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        n_classes: int,
+        held_out: np.ndarray | None = None,
+        config: LearnerConfig | None = None,
+        rng_seed: int = 0,
+        device: Device | None = None,
+    ):
+        self.config = config or LearnerConfig()
+        self.device = device or best_device()
+        self.images = images
+        self.held_out = np.zeros(len(images), bool) if held_out is None else held_out
+        self.trainable = np.flatnonzero(~self.held_out)
+        if len(self.trainable) < 2:
+            raise ValueError(f"the model needs at least 2 images to learn from, got {len(self.trainable)}")
+        self.rng = np.random.default_rng(rng_seed)
+        self.generator = torch.Generator(self.device.name).manual_seed(rng_seed)
+        torch.manual_seed(rng_seed)  # the initial weights: torch's layers take no generator
+        channels = 1 if images.ndim == 3 else images.shape[3]
+        self.watch = StepWatch()
+        self.step = 0
+        self.warm_up_steps = (
+            warm_up_steps(len(self.trainable)) if self.config.warm_up_steps is None else self.config.warm_up_steps
+        )
+        self.labels: dict[int, int] = {}  # position -> class
+        self.steps_with: dict[int, int] = {}  # position -> steps whose batch held its present label
+        self._changed = False
+        self.losses: dict[str, float] = {}  # running mean of each term
+        self.graph: graph.Graph | None = None
+        self.graph_probs: np.ndarray | None = None
+        self._graph_due = 0
+        self._start(SSVAE(VAEConfig(image_size=images.shape[1], channels=channels, n_classes=n_classes)))
+
+    def _start(self, vae: SSVAE) -> None:
+        """Take `vae` as the present weights, with a fresh optimiser; features and graph follow when needed."""
+        c = vae.config
+        self.vae = vae.to(self.device.torch, memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.vae).requires_grad_(False).eval()
+        on_cpu_or_cuda = self.device.name in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(
+            self.vae.parameters(),
+            self.config.lr,
+            betas=(0.9, 0.99),
+            weight_decay=self.config.weight_decay,
+            fused=on_cpu_or_cuda,
+        )
+        self.adversary = nn.Sequential(
+            nn.Linear(c.z_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, c.n_classes)
+        ).to(self.device.torch)
+        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), 1e-3)
+        self.class_mass = torch.full((c.n_classes,), 1 / c.n_classes, device=self.device.torch)  # running mean of q(y|x)
+        self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
+        self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
+        self.features = Features(self.images, c.h_dim, self.device)
+        self._graph_due = self.step
+
+    @property
+    def n_classes(self) -> int:
+        return self.vae.config.n_classes
+
+    @property
+    def warming_up(self) -> bool:
+        return self.step < self.warm_up_steps
+
+    def resume(self, vae: SSVAE, step: int) -> None:
+        """Go on from a published network; it may know fewer classes than this learner."""
+        config = VAEConfig(**{**vars(vae.config), "n_classes": self.n_classes})
+        if (config.image_size, config.channels) != (self.vae.config.image_size, self.vae.config.channels):
+            raise ValueError(f"the stored model sees {config.image_size}-pixel images, this project other ones")
+        self.step = step
+        self._start(vae if vae.config == config else with_classes(vae, config))
+
+    def set_classes(self, n_classes: int) -> None:
+        """Room for more classes; what was learned stays."""
+        self._start(with_classes(copy.deepcopy(self.ema).cpu(), VAEConfig(**{**vars(self.vae.config), "n_classes": n_classes})))
+
+    # ---------- labels ----------
+    def set_labels(self, labels: dict[int, int]) -> bool:
+        """position -> class of all that is labeled now; corrections and retractions included. True if it changed."""
+        labels = {i: y for i, y in labels.items() if not self.held_out[i]}
+        if labels == self.labels:
+            return False
+        self.steps_with = {i: self.steps_with.get(i, 0) if self.labels.get(i) == y else 0 for i, y in labels.items()}
+        self.labels, self._changed = labels, True
+        return True
+
+    def unlearned(self) -> int:
+        """Steps to go until every label was in the batches of at least FRESH of them (if all of the new fit in one)."""
+        return max((FRESH - n for n in self.steps_with.values() if n < FRESH), default=0)
+
+    def _labeled_positions(self) -> np.ndarray:
+        """One batch: new labels first, up to three quarters of it; the rest at random from all."""
+        all_labeled = np.fromiter(self.labels, np.int64, len(self.labels))
+        steps = np.fromiter((self.steps_with[i] for i in all_labeled), np.int64, len(all_labeled))
+        size = self.config.labeled_batch
+        fresh = self.rng.permutation(all_labeled[steps < FRESH])[: size * 3 // 4]
+        batch = np.concatenate([fresh, self.rng.choice(all_labeled, size - len(fresh))])
+        for i in set(batch.tolist()):
+            self.steps_with[i] += 1
+        return batch
+
+    # ---------- one step ----------
+    def take_step(self) -> None:
+        """One gradient step on everything known now."""
+        begun = time.perf_counter()
+        if self.labels and not self.warming_up:
+            self._keep_graph()
+        self.vae.train()
+        terms = self._terms()
+        loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self._follow()
+        for name, (_, value) in terms.items():
+            now = value.item()
+            self.losses[name] = 0.98 * self.losses.get(name, now) + 0.02 * now
+        self.step_seconds = time.perf_counter() - begun
+        self.watch.saw(self.step_seconds)
+
+    def _terms(self) -> dict[str, tuple[float, torch.Tensor]]:
+        """name -> (weight, mean over the batch). See objective.py for each term."""
+        o, n_classes = self.config.objective, self.n_classes
+        labeled = self._labeled_positions() if self.labels else np.empty(0, np.int64)
+        n = len(labeled)
+        rows, unlabeled = self._unlabeled_batch()
+        x = to_unit(self.images[np.concatenate([labeled, unlabeled])], self.device)  # (n + B, C, H, W)
+        y_labeled = torch.tensor([self.labels[i] for i in labeled.tolist()], dtype=torch.long, device=x.device)
+        moved = augment(x, self.generator, self.config.flip)
+        with self.device.autocast():
+            encoding = self.vae.encode(torch.cat([x, moved]))
+            mu, logvar = encoding.mu[: len(x)], encoding.logvar[: len(x)]
+            clean, other = encoding.logits.split(len(x))
+            probs = clean[n:].softmax(1)
+            y_unlabeled = probs if n else torch.full((len(x), n_classes), 1 / n_classes, device=x.device)
+            y = torch.cat([self.vae.one_hot(y_labeled), y_unlabeled])
+            z = sample_z(mu, logvar, self.generator)
+            pixel_logits = self.vae.decode(z, y)
+
+        beta = o.beta if n and not self.warming_up else 1.0
+        scale = min(1.0, 784 / x[0].numel())  # one balance of the terms for every image size
+        kl = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)
+        kl = torch.cat([kl[:n], kl[n:] + objective.kl_y(y_unlabeled)])
+        bound = objective.log_px(pixel_logits, x) - beta * kl
+        terms = {"elbo": (-scale, bound[n:].mean())}
+        if self.warming_up and o.contrast:
+            heads = self.vae.contrast(encoding.h.float())
+            terms["contrast"] = (o.contrast, objective.contrast(heads[len(x) + n :], heads[n : len(x)]))
+        if not n:
+            return terms
+        terms["labeled_elbo"] = (-o.labeled_elbo * scale, bound[:n].mean())
+        views = (objective.supervised(clean[:n], y_labeled) + objective.supervised(other[:n], y_labeled)) / 2
+        terms["supervised"] = (o.supervised, views)
+        if self.warming_up:
+            return terms
+        self._note(probs)
+        if o.consistency:
+            terms["consistency"] = (o.consistency, objective.consistency(other[n:], probs, self.confidence))
+        if o.propagation and self.graph is not None:
+            pseudo, sure = self._graph_says(rows)
+            terms["propagation"] = (o.propagation, objective.propagation(other[n:], pseudo, sure))
+        part = slice(n, n + self.config.partial_batch)
+        if o.perceptual:
+            terms["perceptual"] = (o.perceptual, self._perceptual(pixel_logits[part].sigmoid(), x[part]))
+        if o.cycle:
+            terms["cycle"] = (o.cycle, self._cycle(mu, logvar))
+        if o.adversary:
+            terms["adversary"] = (-o.adversary, self._fooled(z, torch.cat([y_labeled, probs.argmax(1)])))
+        return terms
+
+    def _unlabeled_batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows of the graph, positions); without a graph the rows mean nothing."""
+        size = self.config.unlabeled_batch
+        if self.graph is None or self.warming_up:
+            drawn = self.rng.integers(len(self.trainable), size=size)
+            return drawn, self.trainable[drawn]
+        rows = self.rng.integers(len(self.graph.positions), size=size)
+        return rows, self.graph.positions[rows]
+
+    def _note(self, probs: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.class_mass.lerp_(probs.mean(0), 0.02)
+            self.confidence.lerp_(probs.max(1).values.mean(), 0.02)
+
+    def _perceptual(self, drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        with self.device.autocast():
+            layers = perceptual_layers(self.ema.trunk, drawn.contiguous(memory_format=torch.channels_last))
+            with torch.no_grad():
+                of_real = perceptual_layers(self.ema.trunk, real)
+        return objective.perceptual(layers, of_real)
+
+    def _cycle(self, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        """z decoded as a class drawn at random; the EMA classifier, frozen, must see that class."""
+        some = torch.from_numpy(self.rng.permutation(len(mu))[: self.config.partial_batch]).to(mu.device)
+        asked = torch.from_numpy(self.rng.integers(self.n_classes, size=len(some))).to(mu.device)
+        with self.device.autocast():
+            z = sample_z(mu[some], logvar[some], self.generator)
+            drawn = self.vae.decode(z, self.vae.one_hot(asked)).sigmoid()
+            seen = self.ema.encode(augment(drawn, self.generator)).logits
+        return F.cross_entropy(seen, asked)
+
+    def _fooled(self, z: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Entropy of the adversary's guess of the class from z, after one step of its own; the encoder raises it."""
+        self.adversary_optimizer.zero_grad()
+        F.cross_entropy(self.adversary(z.detach()), classes.detach()).backward()
+        self.adversary_optimizer.step()
+        self.adversary.requires_grad_(False)
+        guess = self.adversary(z).softmax(1)
+        self.adversary.requires_grad_(True)
+        return objective.entropy(guess).mean()
+
+    def _follow(self) -> None:
+        """EMA weights and normalisation statistics one step on; faster in the first steps."""
+        decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            pairs = zip(self.ema.state_dict().values(), self.vae.state_dict().values(), strict=True)
+            floats = [(a, b) for a, b in pairs if a.is_floating_point()]
+            torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
+
+    # ---------- the neighbour graph ----------
+    def build_graph(self) -> None:
+        """A new graph over the labeled and as many other images, at random, with features of the present weights."""
+        labeled = np.fromiter(self.labels, np.int64, len(self.labels))
+        others = self.rng.permutation(np.setdiff1d(self.trainable, labeled))
+        positions = np.concatenate([labeled, others[: max(self.config.graph_size - len(labeled), 0)]])
+        self.features.refresh(self.ema, positions)
+        self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)])
+        self._graph_due = self.step + self.config.graph_every
+        self.spread_labels()
+
+    def spread_labels(self) -> None:
+        """Propagate the present labels over the present graph."""
+        self._changed = False
+        if self.graph is None or not self.labels:
+            self.graph_probs = None
+            return
+        positions = np.fromiter(self.labels, np.int64, len(self.labels))
+        labels = np.fromiter(self.labels.values(), np.int64, len(self.labels))
+        rows = self.graph.rows_of(positions)
+        inside = rows >= 0
+        mass = self.class_mass.cpu().numpy() + 0.1 / self.n_classes  # a class just found has next to none yet
+        self.graph_probs = graph.propagate(self.graph, rows[inside], labels[inside], self.n_classes, mass)
+        sharp = self.graph_probs**4
+        sharp /= sharp.sum(1, keepdims=True) + 1e-12
+        pseudo = torch.from_numpy(self.graph_probs.argmax(1))
+        pseudo[torch.from_numpy(rows[inside])] = torch.from_numpy(labels[inside])
+        self._pseudo = pseudo
+        top = np.log(max(self.n_classes, 2))
+        self._sure = (1 - objective.entropy(torch.from_numpy(sharp)) / top).clamp_min(0)
+
+    def _keep_graph(self) -> None:
+        if self.graph is None or self.step >= self._graph_due:
+            self.build_graph()
+        elif self._changed:
+            self.spread_labels()
+
+    def _graph_says(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        at = torch.from_numpy(rows)
+        return self._pseudo[at].to(self.device.torch), self._sure[at].to(self.device.torch)
+
+    # ---------- generation ----------
+    def fit_mixtures(self, confidence: float = 0.8) -> None:
+        """Mixtures of each class over labeled and surely predicted images of the graph (all images without one)."""
+        positions = self.trainable if self.graph is None else self.graph.positions
+        probs = self.features.probs(self.ema)[positions]
+        classes = np.where(probs.max(1) > confidence, probs.argmax(1), -1)
+        known = {int(p): i for i, p in enumerate(positions)}
+        for position, label in self.labels.items():
+            if position in known:
+                classes[known[position]] = label
+        mu, variance = self.features.latents(self.ema, positions)
+        prior = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
+        if not self.labels:
+            self.mixtures = prior
+            return
+        self.mixtures = generation.fit(mu, variance, classes, prior, self.rng, self.mixtures)
