@@ -1,0 +1,191 @@
+"""One SQLite database: how it is made, opened, checked for being ours, and how a transaction begins."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import URL, Connection, Engine, event, func, make_url, select
+from sqlalchemy.exc import DatabaseError
+
+from storage import migrations
+from storage.migrations import Migration
+from storage.tables import meta
+
+APPLICATION = "labeler"
+SQLITE_HEADER = b"SQLite format 3\0"
+BUSY_SECONDS = 30  # how long a write waits for another process before 'database is locked'
+
+
+class Database:
+    """The engine and its two kinds of transaction. Usable from many threads, beside many processes."""
+
+    def __init__(self, url: URL) -> None:
+        self.path = Path(url.database or "")
+        self._engine = _engine(url)
+        # SQLite lets one writer in at a time and makes the others sleep and look again; threads of one process
+        # queue here instead, which is fair and wakes at once.
+        self._writer = threading.Lock()
+
+    @classmethod
+    def create(cls, database: Path | str, name: str) -> Self:
+        """A new, empty database. Made beside its place and moved there, so that half a database is never seen."""
+        url = _url(database)
+        path = Path(url.database or "")
+        if path.exists():
+            raise ValueError(f"{path} exists already. Open it, or choose another folder.")
+        _must_be_writable(path.parent)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.unlink(missing_ok=True)
+        store = cls(url.set(database=str(unfinished)))
+        with store._writing() as db:
+            migrations.upgrade(db, 0, migrations.MIGRATIONS)
+            db.execute(sa.insert(meta), [{"key": "application", "value": APPLICATION}, {"key": "name", "value": name}])
+        store.close()
+        os.rename(unfinished, path)
+        return cls(url)
+
+    @classmethod
+    def open(cls, database: Path | str) -> Self:
+        """An existing database, brought to the newest schema. ValueError in one line when it is not one of ours."""
+        url = _url(database)
+        path = Path(url.database or "")
+        _must_be_sqlite(path)
+        _must_be_writable(path)
+        _must_be_writable(path.parent)
+        store = cls(url)
+        try:
+            store._upgrade(migrations.MIGRATIONS)
+        except DatabaseError as error:
+            store.close()
+            raise ValueError(f"{path} cannot be read ({error.orig}). Restore it from a backup.") from error
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _upgrade(self, known: Sequence[Migration]) -> None:
+        with self._reading() as db:
+            found = _schema(db, self.path)
+        if found > len(known):
+            raise ValueError(
+                f"{self.path} was written by a newer Labeler (schema {found}, this one knows {len(known)}). "
+                "Upgrade Labeler to open it."
+            )
+        if found == len(known):
+            return
+        with self._writing(foreign_keys=False) as db:  # a migration may rebuild a table that others point at
+            found = _schema(db, self.path)  # another process may have been first
+            try:
+                migrations.upgrade(db, found, known)
+            except (DatabaseError, ValueError) as error:
+                reason = str(error.orig) if isinstance(error, DatabaseError) else str(error)
+                raise ValueError(
+                    f"{self.path} could not be upgraded from schema {found} to {len(known)} and is left as it was: "
+                    f"{reason}"
+                ) from error
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        with self._reading() as db:
+            return str(db.scalar(select(meta.c.value).where(meta.c.key == "name")))
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database and never waits for a writer."""
+        with self._engine.connect() as db:
+            yield db
+
+    @contextlib.contextmanager
+    def _writing(self, foreign_keys: bool = True) -> Iterator[Connection]:
+        """A transaction that writes: holds the write lock from its first statement, is on disk when this returns."""
+        with self._writer, self._engine.connect() as db:
+            db.execution_options(writing=True)
+            if not foreign_keys:
+                _pragma(db, "foreign_keys", "OFF")
+            try:
+                with db.begin():
+                    yield db
+            finally:
+                if not foreign_keys:
+                    _pragma(db, "foreign_keys", "ON")
+
+
+def values_of(numbers_or_names: Iterable[Any]) -> sa.Select[Any]:
+    """A subselect of the given ids or uids. One bound parameter, however many there are."""
+    return select(func.json_each(json.dumps(list(numbers_or_names))).table_valued("value").c.value)
+
+
+def _url(database: Path | str) -> URL:
+    if isinstance(database, str) and "://" in database:
+        url = make_url(database)
+        if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+            raise ValueError(f"{url.render_as_string()} is not a SQLite file. Give the path of a labels.db.")
+        return url
+    return URL.create("sqlite", database=str(Path(database).absolute()))
+
+
+def _engine(url: URL) -> Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=-1)
+
+    # pysqlite would begin a deferred transaction by itself, and only at the first write. A transaction that reads and
+    # then writes would then fail with 'database is locked' at once when another process wrote in between, whatever
+    # the timeout. So pysqlite is told to begin nothing, and a write begins IMMEDIATE.
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(db: Connection) -> None:
+        db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writing") else "BEGIN")
+
+    return engine
+
+
+def _pragma(db: Connection, name: str, value: str) -> None:
+    """Set a pragma that has no effect inside a transaction, so on the connection below SQLAlchemy's."""
+    connection = db.connection.dbapi_connection
+    assert connection is not None
+    connection.cursor().execute(f"PRAGMA {name}={value}")
+
+
+def _schema(db: Connection, path: Path) -> int:
+    """The number of the last migration this database has seen."""
+    rows: dict[str, str] = {}
+    if sa.inspect(db).has_table("meta"):
+        columns = {column["name"] for column in sa.inspect(db).get_columns("meta")}
+        if columns == {"key", "value"}:
+            rows = {row.key: row.value for row in db.execute(select(meta))}
+    if rows.get("application") != APPLICATION or not rows.get("schema", "").isdecimal():
+        raise ValueError(f"{path} is a database of another program, not of Labeler. Choose another folder.")
+    return int(rows["schema"])
+
+
+def _must_be_sqlite(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no database at {path}.")
+    with path.open("rb") as file:
+        header = file.read(len(SQLITE_HEADER))
+    if header != SQLITE_HEADER:
+        raise ValueError(f"{path} is not a Labeler database: it does not begin like a SQLite file.")
+
+
+def _must_be_writable(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} cannot be written to. Change its permissions, or copy the project elsewhere.")

@@ -1,0 +1,105 @@
+"""Leases: a sample is on one screen at a time, for two minutes unless renewed."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import Connection, and_, func, literal, or_, select
+from sqlalchemy.dialects.sqlite import insert
+
+from storage.classes import annotator_ids
+from storage.database import Database, values_of
+from storage.events import LEASE_SECONDS
+from storage.tables import annotators, leases, sample_states, samples
+
+
+class LeaseTables(Database):
+    def open_ids(self, split: str) -> np.ndarray:
+        """Ascending int64: samples without a state that nobody has on screen."""
+        running = leases.c.expires > time.time()
+        query = (
+            select(samples.c.id)
+            .outerjoin(sample_states, sample_states.c.sample_id == samples.c.id)
+            .outerjoin(leases, and_(leases.c.sample_id == samples.c.id, running))
+            .where(samples.c.split == split, sample_states.c.sample_id.is_(None), leases.c.sample_id.is_(None))
+            .order_by(samples.c.id)
+        )
+        with self._reading() as db:
+            return np.array(db.scalars(query).all(), dtype=np.int64)
+
+    def lease(
+        self, wanted: Sequence[int] | np.ndarray, n: int, annotator: str, client: str, seconds: float = LEASE_SECONDS
+    ) -> list[int]:
+        """The first `n` of `wanted` that are open, now leased to this holder (again, where it had them), in that order."""
+        if n <= 0 or len(wanted) == 0:
+            return []
+        leased: list[int] = []
+        with self._writing() as db:
+            annotator_id = annotator_ids(db, [annotator])[annotator]
+            for some in _growing_slices(wanted, 4 * n + 60):
+                leased += _lease(db, some, n - len(leased), annotator_id, client, seconds)
+                if len(leased) >= n:
+                    break
+        return leased
+
+    def held(self, annotator: str, client: str) -> list[int]:
+        """Sample ids that this holder has on screen or queued."""
+        query = (
+            select(leases.c.sample_id)
+            .join(annotators, annotators.c.id == leases.c.annotator_id)
+            .where(annotators.c.name == annotator, leases.c.client == client, leases.c.expires > time.time())
+            .order_by(leases.c.sample_id)
+        )
+        with self._reading() as db:
+            return list(db.scalars(query))
+
+    def release(self, annotator: str, client: str, keep: Sequence[int] = ()) -> int:
+        """Give this holder's samples back, except those in `keep`; returns how many."""
+        with self._writing() as db:
+            holder = _holder(annotator_ids(db, [annotator])[annotator], client)
+            kept = leases.c.sample_id.in_(values_of(int(sample_id) for sample_id in keep))
+            return db.execute(sa.delete(leases).where(holder, ~kept)).rowcount
+
+    def renew(self, annotator: str, client: str, sample_ids: Sequence[int], seconds: float = LEASE_SECONDS) -> None:
+        """Keep samples that this holder still has for longer; one that was lost stays lost."""
+        with self._writing() as db:
+            holder = _holder(annotator_ids(db, [annotator])[annotator], client)
+            mine = leases.c.sample_id.in_(values_of(int(sample_id) for sample_id in sample_ids))
+            db.execute(sa.update(leases).where(holder, mine).values(expires=time.time() + seconds))
+
+
+def _holder(annotator_id: int, client: str) -> sa.ColumnElement[bool]:
+    return and_(leases.c.annotator_id == annotator_id, leases.c.client == client)
+
+
+def _growing_slices(wanted: Sequence[int] | np.ndarray, size: int) -> Iterator[list[int]]:
+    """A ranking has tens of thousands of ids and its first few nearly always do, so look at few, then at more."""
+    start = 0
+    while start < len(wanted):
+        some = wanted[start : start + size]
+        yield some.tolist() if isinstance(some, np.ndarray) else [int(sample_id) for sample_id in some]
+        start += size
+        size *= 4
+
+
+def _lease(db: Connection, wanted: list[int], n: int, annotator_id: int, client: str, seconds: float) -> list[int]:
+    """One statement that picks and takes, so that no two holders can get the same sample."""
+    now = time.time()
+    asked = func.json_each(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
+    free = or_(leases.c.sample_id.is_(None), leases.c.expires <= now, _holder(annotator_id, client))
+    chosen = (
+        select(samples.c.id, literal(annotator_id), literal(client), literal(now + seconds))
+        .select_from(asked.join(samples, samples.c.id == asked.c.value))
+        .outerjoin(sample_states, sample_states.c.sample_id == samples.c.id)
+        .outerjoin(leases, leases.c.sample_id == samples.c.id)
+        .where(samples.c.split != "gold", sample_states.c.sample_id.is_(None), free)
+        .order_by(asked.c.key)
+        .limit(n)
+    )
+    statement = insert(leases).from_select(["sample_id", "annotator_id", "client", "expires"], chosen)
+    changes = {name: statement.excluded[name] for name in ("annotator_id", "client", "expires")}
+    statement = statement.on_conflict_do_update(index_elements=[leases.c.sample_id], set_=changes)
+    taken = set(db.scalars(statement.returning(leases.c.sample_id)))
+    return [sample_id for sample_id in dict.fromkeys(wanted) if sample_id in taken]

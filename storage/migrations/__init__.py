@@ -1,0 +1,25 @@
+"""Numbered migrations, run on open. All that are missing run in one transaction: all of them hold, or none."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from storage.migrations import m0001_first
+
+Migration = Callable[[Connection], None]
+
+# Number n is MIGRATIONS[n - 1]. A released migration is never edited; a change of the schema is a new one.
+MIGRATIONS: list[Migration] = [m0001_first.upgrade]
+
+
+def upgrade(db: Connection, found: int, migrations: Sequence[Migration]) -> None:
+    """Bring a database from schema `found` to the newest, inside the caller's transaction."""
+    for migrate in migrations[found:]:
+        migrate(db)
+    db.exec_driver_sql(
+        "INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (str(len(migrations)),),
+    )
+    broken = db.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise ValueError(f"{len(broken)} rows point at nothing after the upgrade, first {tuple(broken[0])}.")

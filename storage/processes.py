@@ -1,0 +1,144 @@
+"""Who is running (one server, one trainer), which versions they published, and the project's settings."""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+
+from storage.database import Database
+from storage.tables import processes, settings, versions
+from storage.values import AlreadyRunning, Version
+
+SILENT_SECONDS = 10  # a holder whose heartbeat is older than this is taken for dead
+
+
+class ProcessTables(Database):
+    def hold(self, role: str, holder: str, info: dict[str, Any]) -> None:
+        """Become the only `role` ('server', 'trainer') of this project; AlreadyRunning when another one lives."""
+        now = time.time()
+        with self._writing() as db:
+            row = db.execute(select(processes).where(processes.c.role == role)).first()
+            if row is not None and row.holder != holder and _alive(row):
+                raise AlreadyRunning(role, _described(row))
+            values = {
+                "role": role,
+                "holder": holder,
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "info": json.dumps(info),
+                "started": now,
+                "heartbeat": now,
+            }
+            statement = insert(processes).values(values)
+            db.execute(statement.on_conflict_do_update(index_elements=[processes.c.role], set_=values))
+
+    def heartbeat(self, role: str, holder: str, info: dict[str, Any]) -> bool:
+        """Say that we live and how we are. False when another one has taken the role over."""
+        values = {"heartbeat": time.time(), "info": json.dumps(info)}
+        mine = (processes.c.role == role, processes.c.holder == holder)
+        with self._writing() as db:
+            return db.execute(sa.update(processes).where(*mine).values(values)).rowcount == 1
+
+    def let_go(self, role: str, holder: str) -> None:
+        with self._writing() as db:
+            db.execute(sa.delete(processes).where(processes.c.role == role, processes.c.holder == holder))
+
+    def process(self, role: str) -> dict[str, Any] | None:
+        """What the newest holder said about itself, with `alive` and `heartbeat` (seconds since 1970)."""
+        with self._reading() as db:
+            row = db.execute(select(processes).where(processes.c.role == role)).first()
+        return _described(row) if row is not None else None
+
+
+class VersionTables(Database):
+    def add_version(
+        self,
+        version: int,
+        last_event_id: int,
+        labels: int,
+        steps: int,
+        folder: str,
+        acquisition: str,
+        metrics: dict[str, Any],
+    ) -> None:
+        """Publish a version. Its files are in place: this row is what makes it seen."""
+        row = {
+            "version": version,
+            "time": time.time(),
+            "last_event_id": last_event_id,
+            "labels": labels,
+            "steps": steps,
+            "folder": folder,
+            "acquisition": acquisition,
+            "metrics": json.dumps(metrics),
+            "pruned": 0,
+        }
+        with self._writing() as db:
+            db.execute(sa.insert(versions).values(row))
+
+    def versions(self) -> list[Version]:
+        """Oldest first, pruned ones included: their rows are the learning curve."""
+        with self._reading() as db:
+            return [_version(row) for row in db.execute(select(versions).order_by(versions.c.version))]
+
+    def newest_version(self) -> Version | None:
+        query = select(versions).where(versions.c.pruned == 0).order_by(versions.c.version.desc()).limit(1)
+        with self._reading() as db:
+            row = db.execute(query).first()
+        return _version(row) if row is not None else None
+
+    def drop_version(self, version: int) -> None:
+        """Mark a version whose arrays are gone."""
+        with self._writing() as db:
+            db.execute(sa.update(versions).where(versions.c.version == version).values(pruned=1))
+
+
+class SettingTables(Database):
+    def setting(self, key: str, default: Any = None) -> Any:
+        with self._reading() as db:
+            value = db.scalar(select(settings.c.value).where(settings.c.key == key))
+        return default if value is None else json.loads(value)
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """Any JSON value."""
+        row = {"key": key, "value": json.dumps(value)}
+        with self._writing() as db:
+            db.execute(insert(settings).values(row).on_conflict_do_update(index_elements=[settings.c.key], set_=row))
+
+
+def _version(row: sa.Row[Any]) -> Version:
+    return Version(**{**row._mapping, "metrics": json.loads(row.metrics), "pruned": bool(row.pruned)})
+
+
+def _described(row: sa.Row[Any]) -> dict[str, Any]:
+    known = {name: row._mapping[name] for name in ("holder", "pid", "host", "started", "heartbeat")}
+    return {**known, **json.loads(row.info), "alive": _alive(row)}
+
+
+def _alive(row: sa.Row[Any]) -> bool:
+    if time.time() - row.heartbeat >= SILENT_SECONDS:
+        return False
+    return row.host != socket.gethostname() or _runs(row.pid)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine runs. One that was killed and not yet waited for does not."""
+    if os.name != "posix":
+        return True  # os.kill(pid, 0) would end it there: the heartbeat alone decides
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # no /proc on macOS
+        return True

@@ -1,0 +1,153 @@
+"""The tables, for writing statements. What makes them is in migrations/: a test holds the two together."""
+
+from sqlalchemy import Column, Float, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text),
+)
+
+classes = Table(
+    "classes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text),
+    Column("key", Text),
+    Column("colour", Text),
+    Column("position", Integer),
+    Column("archived_at", Float),
+)
+
+annotators = Table(
+    "annotators",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text),
+    Column("role", Text),
+    Column("password_hash", Text),
+    Column("created_at", Float),
+    Column("disabled_at", Float),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source", Text),
+    Column("kind", Text),
+    Column("part", Text),
+    Column("split", Text),
+    Column("started", Float),
+    Column("finished", Float),
+    Column("added", Integer),
+    Column("duplicates", Integer),
+    Column("labels", Integer),
+)
+
+rejects = Table(
+    "rejects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("import_id", Integer),
+    Column("name", Text),
+    Column("reason", Text),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", Text),
+    Column("name", Text),
+    Column("file", Text),
+    Column("row", Integer),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("channels", Integer),
+    Column("split", Text),
+    Column("gold_class_id", Integer),
+    Column("import_id", Integer),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uid", Text),
+    Column("kind", Text),
+    Column("sample_id", Integer),
+    Column("class_id", Integer),
+    Column("annotator_id", Integer),
+    Column("client", Text),
+    Column("time", Float),
+    Column("ms", Integer),
+    Column("paused", Integer),
+    Column("version", Integer),
+    Column("acquisition", Text),
+    Column("score", Float),
+    Column("rank", Integer),
+    Column("predicted_class_id", Integer),
+    Column("predicted_prob", Float),
+    Column("purpose", Text),
+    Column("group_id", Text),
+    Column("undoes", Text),
+    Column("comment", Text),
+)
+
+# Derived from events, in the same transaction as each event: the newest of a sample that is not undone.
+sample_states = Table(
+    "sample_states",
+    metadata,
+    Column("sample_id", Integer, primary_key=True),
+    Column("kind", Text),
+    Column("class_id", Integer),
+    Column("event_id", Integer),
+    Column("annotator_id", Integer),
+    Column("purpose", Text),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("sample_id", Integer, primary_key=True),
+    Column("annotator_id", Integer),
+    Column("client", Text),
+    Column("expires", Float),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("time", Float),
+    Column("last_event_id", Integer),
+    Column("labels", Integer),
+    Column("steps", Integer),
+    Column("folder", Text),
+    Column("acquisition", Text),
+    Column("metrics", Text),
+    Column("pruned", Integer),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("role", Text, primary_key=True),
+    Column("holder", Text),
+    Column("pid", Integer),
+    Column("host", Text),
+    Column("info", Text),
+    Column("started", Float),
+    Column("heartbeat", Float),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text),
+)

@@ -1,0 +1,164 @@
+"""The plain values that cross from the record to other rooms: frozen dataclasses, no database rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+STATE_KINDS = ("label", "skip", "unsure", "flag")  # these decide a sample
+EVENT_KINDS = (*STATE_KINDS, "undo", "comment")
+SPLITS = ("pool", "measure", "gold")
+PAUSE_MS = 60_000  # longer than this is a pause, not time spent on the image
+
+
+@dataclass(frozen=True)
+class Class:
+    """One of the classes a sample can be labeled as. `id` never changes; `position` is the order on screen."""
+
+    id: int
+    name: str
+    key: str
+    colour: str
+    position: int
+    archived: bool
+
+
+@dataclass(frozen=True)
+class NewSample:
+    """An image about to be stored. `row` is its row when `file` is a pack of many images."""
+
+    sha256: str
+    name: str
+    file: str
+    row: int | None
+    width: int
+    height: int
+    channels: int
+    split: str = "pool"
+    gold_class_id: int | None = None
+    import_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A stored image. `file` is relative to the project folder, or absolute where the original was not copied."""
+
+    id: int
+    sha256: str
+    name: str
+    file: str
+    row: int | None
+    width: int
+    height: int
+    channels: int
+    split: str
+    gold_class_id: int | None
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """One press of a key, to be appended. `uid` is made by the client, so that sending it again stores it once."""
+
+    uid: str
+    kind: str
+    sample_id: int
+    class_id: int | None = None
+    annotator: str = ""
+    client: str = ""
+    ms: int | None = None
+    version: int | None = None
+    acquisition: str | None = None
+    score: float | None = None
+    rank: int | None = None
+    predicted_class_id: int | None = None
+    predicted_prob: float | None = None
+    purpose: str = "learn"
+    group_id: str | None = None
+    undoes: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as stored. `time` is seconds since 1970; `paused` marks a sitting interrupted for over a minute."""
+
+    id: int
+    uid: str
+    kind: str
+    sample_id: int
+    class_id: int | None
+    annotator: str
+    client: str
+    time: float
+    ms: int | None
+    paused: bool
+    version: int | None
+    acquisition: str | None
+    score: float | None
+    rank: int | None
+    predicted_class_id: int | None
+    predicted_prob: float | None
+    purpose: str
+    group_id: str | None
+    undoes: str | None
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class State:
+    """What a sample is now: its newest event that is not undone."""
+
+    sample_id: int
+    kind: str
+    class_id: int | None
+    event_id: int
+    annotator: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published model. `pruned` ones keep their row (the learning curve) but not their arrays."""
+
+    version: int
+    time: float
+    last_event_id: int
+    labels: int
+    steps: int
+    folder: str
+    acquisition: str
+    metrics: dict[str, Any]
+    pruned: bool
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import as it went. `finished` is None for one that was interrupted."""
+
+    id: int
+    source: str
+    kind: str
+    part: str
+    split: str
+    started: float
+    finished: float | None
+    added: int
+    duplicates: int
+    labels: int
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A file that an import left out, and why."""
+
+    import_id: int
+    name: str
+    reason: str
+
+
+class AlreadyRunning(RuntimeError):
+    """Another live process holds this role. `info` is what that process said about itself (url, pid, host)."""
+
+    def __init__(self, role: str, info: dict[str, Any]) -> None:
+        where = info.get("url") or f"process {info.get('pid')} on {info.get('host')}"
+        super().__init__(f"This project already has a running {role}: {where}. Use that one, or stop it first.")
+        self.role = role
+        self.info = info
