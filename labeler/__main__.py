@@ -1,5 +1,6 @@
 """The `labeler` command's outer door: exit codes, errors as one line, and Ctrl-C at any moment."""
 
+import errno
 import os
 import signal
 import sys
@@ -50,15 +51,16 @@ def one_line(error: Exception) -> str:
     if hasattr(error, "format_message"):
         command = error.ctx.command_path if getattr(error, "ctx", None) else "labeler"
         return f"{error.format_message()} See `{command} --help`."
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == 30):
-        where = error.filename or "a file of the project"
-        return f"{where} may not be read or written. Give yourself the right to it, or choose another folder."
-    if isinstance(error, OSError) and error.strerror and error.filename:
+    if isinstance(error, OSError) and error.filename:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{error.filename} may not be read or written. Change its permissions, or choose another folder."
         return f"{error.filename}: {error.strerror}."
     if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
+        return str(error.args[0])  # str() of a KeyError would quote it
     if isinstance(error, ValueError | OSError | RuntimeError) and str(error):
         return str(error)
+    if hasattr(error, "orig"):  # SQLAlchemy's wrapping of what the database said, e.g. that the disk is full
+        return f"the database cannot be used: {error.orig}. `labeler check PROJECT` tells more."
     return f"unexpected {type(error).__name__}: {error}. Set LABELER_TRACEBACK=1 to see where, and tell us."
 
 

@@ -1,11 +1,11 @@
 """The commands: parse, build, call, print. Heavy imports stay inside, so that `labeler --help` is quick."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -173,10 +173,21 @@ def train(
     ] = False,
 ) -> None:
     """Train a project's model without the page."""
+    from labeler.trainer import Lost
     from labeler.trainer import train as train_project
 
-    with progress(f"Training {project}") as bar:
-        train_project(project, until_settled=until_settled, on_progress=bar)
+    try:
+        with progress(f"Training {project}") as bar:
+            train_project(project, until_settled, lambda info: bar(*step_of(info)))
+    except Lost as error:
+        raise RuntimeError(f"{error}. `labeler status {project}` tells which one.") from error
+
+
+def step_of(info: dict[str, Any]) -> tuple[int, int | None, str]:
+    """What the trainer says of itself, as a bar shows it."""
+    phase = info["phase"].replace("_", " ")
+    text = f"{phase}, version {info['version']}" if "version" in info else phase
+    return info.get("step", 0), info.get("steps_total"), text
 
 
 @app.command(epilog="Example: labeler status flowers --json")
@@ -372,14 +383,22 @@ def print_json(report: Any) -> None:
     print(json.dumps(report, indent=2, ensure_ascii=False))
 
 
+class Bar(Protocol):
+    def __call__(self, done: int, total: int | None = None, text: str | None = None) -> None: ...
+
+
 @contextmanager
-def progress(text: str) -> Iterator[Callable[[int, int], None]]:
+def progress(text: str) -> Iterator[Bar]:
     """A bar on stderr while something long runs; nothing when stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def show(done: int, total: int | None = None, text: str | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield show

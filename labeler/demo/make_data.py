@@ -17,15 +17,15 @@ from labeler.demo import FASHION_CLASSES, FASHION_GOLD, FASHION_POOL
 RNG_SEED = 20260101
 
 
-def make(source: Path) -> None:
+def make(source: Path, pool_file: Path = FASHION_POOL, gold_file: Path = FASHION_GOLD) -> None:
     rng = np.random.default_rng(RNG_SEED)
     train = read_idx(source / "train-images-idx3-ubyte.gz")
     test = read_idx(source / "t10k-images-idx3-ubyte.gz")
     test_labels = read_idx(source / "t10k-labels-idx1-ubyte.gz")
     pool = np.sort(rng.choice(len(train), 6_000, replace=False))
     gold = np.sort(rng.choice(len(test), 1_000, replace=False))
-    write(FASHION_POOL, x=train[pool])
-    write(FASHION_GOLD, x=test[gold], y=np.array(FASHION_CLASSES)[test_labels[gold]])
+    write(pool_file, x=train[pool])
+    write(gold_file, x=test[gold], y=np.array(FASHION_CLASSES)[test_labels[gold]])
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""Fixtures that more than one file of tests uses: small images, a small project, the command line."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labeler import Project
+from labeler.__main__ import run
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+def noise_image(rng_seed: int, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(rng_seed).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Twelve distinct 8x8 images: cat/0.png to cat/5.png and dog/6.png to dog/11.png."""
+    folder = tmp_path / "images"
+    for i in range(12):
+        file = folder / ("cat" if i < 6 else "dog") / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise_image(i)).save(file)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, image_folder: Path) -> Iterator[Project]:
+    """The twelve images, unlabeled, all of them in the pool; classes cat and dog."""
+    Project.create(tmp_path / "project", ["cat", "dog"]).close()
+    with Project.open(tmp_path / "project") as p:
+        p.import_(image_folder, measure_share=0)
+        yield p
+
+
+@pytest.fixture
+def labeler(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a command in this process: labeler("status", folder)."""
+
+    def command(*args: object) -> Ended:
+        capsys.readouterr()
+        code = run([str(a) for a in args])
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return command
+
+
+def start(*args: object, unprivileged: bool = False) -> subprocess.Popen[str]:
+    """Start a command in a process of its own; returns once Python is up, before anything of ours is imported."""
+    code = "import sys; print('up', flush=True); from labeler.__main__ import main; sys.exit(main())"
+    without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if unprivileged and os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        [*without, sys.executable, "-P", "-c", code, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n", process.communicate()[1]
+    return process
+
+
+def end(process: subprocess.Popen[str], timeout: float = 60) -> Ended:
+    """Wait for a started command to end by itself."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return Ended(process.returncode, out, err)
+
+
+def interrupt(process: subprocess.Popen[str]) -> Ended:
+    """Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    return end(process)

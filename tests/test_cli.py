@@ -1,0 +1,250 @@
+"""The commands as other programs rely on them: help, reports, exit codes, and what is installed."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Ended
+from PIL import Image
+
+from labeler import Project
+
+Command = Callable[..., Ended]
+ROOT = Path(__file__).parent.parent
+COMMANDS = ["demo", "new", "import", "serve", "train", "status", "export", "generate", "simulate", "check"]
+
+
+def test_the_help_names_every_command_and_each_has_an_example(labeler: Command) -> None:
+    overview = labeler("--help")
+    assert overview.code == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in overview.out
+        ended = labeler(command, "--help")
+        assert ended.code == 0
+        assert f"Example: labeler {command} " in ended.out
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from labeler.__main__ import run; run(['--help']);"
+        "print([name for name in ('torch', 'gradio', 'sklearn', 'sqlalchemy', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["frobnicate"],
+        ["new"],
+        ["new", "project"],
+        ["serve", "project", "--port", "many"],
+        ["serve", "project", "--acquisition", "telepathy"],
+        ["export", "project", "out", "--format", "xlsx"],
+        ["simulate", "source", "--out", "out", "--rng-seeds", "0,one"],
+        ["simulate", "source", "--out", "out", "--budget", "0"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_with_exit_code_2(words: list[str], labeler: Command) -> None:
+    ended = labeler(*words)
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("labeler: ")
+    assert "--help" in ended.err
+
+
+def test_a_project_is_made_filled_labeled_and_exported_by_commands(
+    tmp_path: Path, image_folder: Path, labeler: Command
+) -> None:
+    folder = tmp_path / "pets"
+    assert labeler("new", folder, "--classes", "cat, dog", "--class", "neither, really").code == 0
+
+    ended = labeler("import", folder, image_folder, "--labels", "--json")
+    assert ended.code == 0
+    assert json.loads(ended.out) == {"added": 12, "duplicates": 0, "labels": 12, "split": "pool", "rejected": []}
+
+    report = json.loads(labeler("status", folder, "--json").out)
+    assert {c["name"]: c["labels"] for c in report["classes"]} == {"cat": 6, "dog": 6, "neither, really": 0}
+    assert (report["name"], report["samples"], report["labeled"]) == ("pets", 12, 12)
+    assert report["model"] is None
+
+    ended = labeler("export", folder, tmp_path / "pets.csv")
+    assert ended.code == 0
+    with open(tmp_path / "pets.csv", encoding="utf-8", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert sorted((row["name"], row["class"]) for row in rows) == sorted(
+        (f"{'cat' if i < 6 else 'dog'}/{i}.png", "cat" if i < 6 else "dog") for i in range(12)
+    )
+
+
+def test_status_in_words_tells_the_same_numbers_as_in_json(project: Project, labeler: Command) -> None:
+    loop = project.loop(annotator="ann")
+    for decide in (lambda q: loop.answer(q.sample_id, "dog"), lambda q: loop.skip(q.sample_id)):
+        question = loop.ask()
+        assert question is not None
+        decide(question)
+
+    report = json.loads(labeler("status", project.folder, "--json").out)
+    words = labeler("status", project.folder).out
+
+    assert (report["labeled"], report["skipped"], report["open"]) == (1, 1, 10)
+    assert "1 of 12 images labeled" in words
+    assert "skipped 1" in words
+    assert "no model yet" in words
+    assert "trainer: not running" in words
+
+
+def test_a_second_import_of_the_same_folder_adds_nothing(
+    project: Project, image_folder: Path, labeler: Command
+) -> None:
+    ended = labeler("import", project.folder, image_folder, "--json")
+    assert ended.code == 0
+    report = json.loads(ended.out)
+    assert (report["added"], report["duplicates"]) == (0, 12)
+
+
+def test_many_left_out_files_are_listed_in_short_and_in_full_as_json(
+    project: Project, tmp_path: Path, labeler: Command
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    for i in range(25):
+        (more / f"{i}.png").touch()
+    Image.new("L", (8, 8), 7).save(more / "good.png")
+
+    lines = labeler("import", project.folder, more).out.splitlines()
+    assert len(lines) == 2 + 20 + 1
+    assert "5 more" in lines[-1]
+    assert len(json.loads(labeler("import", project.folder, more, "--json").out)["rejected"]) == 25
+
+
+def test_check_finds_files_that_are_gone_changed_or_unreadable(project: Project, labeler: Command) -> None:
+    ended = labeler("check", project.folder)
+    assert (ended.code, ended.err) == (0, "")
+    assert "all is well" in ended.out
+    gone, changed = project.store.samples()[:2]
+    (project.folder / gone.file).unlink()
+    Image.new("L", (8, 8), 3).save(project.folder / changed.file)
+
+    ended = labeler("check", project.folder, "--json")
+
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1
+    wrong = json.loads(ended.out)["wrong"]
+    assert len(wrong) == 2
+    assert gone.name in wrong[0]
+    assert changed.name in wrong[1]
+
+
+def test_check_reads_images_that_came_in_one_array(tmp_path: Path, labeler: Command) -> None:
+    np.savez(tmp_path / "many.npz", x=np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8))
+    labeler("new", tmp_path / "project", "--classes", "a,b")
+    assert labeler("import", tmp_path / "project", tmp_path / "many.npz").code == 0
+    assert labeler("check", tmp_path / "project").code == 0
+    with Project.open(tmp_path / "project") as p:
+        pack = tmp_path / "project" / p.store.samples()[0].file
+    data = bytearray(pack.read_bytes())
+    data[-1] ^= 255
+    pack.write_bytes(data)
+
+    ended = labeler("check", tmp_path / "project", "--json")
+
+    assert ended.code == 1
+    assert len(json.loads(ended.out)["wrong"]) == 1
+
+
+def test_check_finds_a_published_model_whose_files_are_gone(project: Project, labeler: Command) -> None:
+    project.store.add_version(
+        1, last_event_id=0, labels=0, steps=10, folder="models/000001", acquisition="random", metrics={}
+    )
+    ended = labeler("check", project.folder, "--json")
+    assert ended.code == 1
+    assert any("version 1" in line for line in json.loads(ended.out)["wrong"])
+
+
+def test_generate_without_a_model_or_with_an_unknown_class_says_what_to_do(
+    project: Project, tmp_path: Path, labeler: Command
+) -> None:
+    ended = labeler("generate", project.folder, tmp_path / "out", "--class", "cat")
+    assert ended.code == 1
+    assert "labeler train" in ended.err
+    ended = labeler("generate", project.folder, tmp_path / "out", "--class", "horse")
+    assert ended.code == 1
+    assert "cat, dog" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unexpected_error_is_one_line_too_and_the_traceback_is_there_on_demand(
+    project: Project, labeler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("no such thing\nat all")
+
+    monkeypatch.setattr("labeler.check.check", broken)
+    ended = labeler("check", project.folder)
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1
+    assert "TypeError" in ended.err
+    monkeypatch.setenv("LABELER_TRACEBACK", "1")
+    with pytest.raises(TypeError):
+        labeler("check", project.folder)
+
+
+def test_the_tool_and_its_trainer_run_in_a_folder_with_somebody_elses_model_and_storage(
+    tmp_path: Path, image_folder: Path
+) -> None:
+    for name in ("model.py", "storage.py", "labeler.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong file was imported')")
+    tool = Path(sys.executable).parent / "labeler"
+
+    def command(*words: object) -> None:
+        done = subprocess.run([tool, *map(str, words)], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    command("new", "project", "--classes", "cat,dog")
+    command("import", "project", image_folder)
+    command("status", "project")
+    server = subprocess.Popen([tool, "serve", "project", "--no-browser", "--port", "0"], cwd=tmp_path)
+    try:
+        with Project.open(tmp_path / "project") as p:
+            until = time.monotonic() + 60
+            while not (p.store.process("trainer") or {}).get("alive"):
+                assert server.poll() is None
+                assert time.monotonic() < until, "the trainer did not start"
+                time.sleep(0.1)
+    finally:
+        server.send_signal(2)
+        assert server.wait(30) == 0
+
+
+def test_the_wheel_holds_the_three_packages_with_their_data_and_no_tests(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("labeler", "model", "storage", "tests"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=tree, capture_output=True, text=True, check=True
+    )
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+    assert {name.split("/")[0] for name in held} == {"labeler", "model", "storage"}
+    ours = {
+        file.relative_to(ROOT).as_posix()
+        for package in ("labeler", "model", "storage")
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and file.suffix not in (".pyc", ".pyi")
+    }
+    assert held == ours
