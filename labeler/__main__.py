@@ -49,8 +49,8 @@ def say_stopped(args: list[str]) -> int:
 def one_line(error: Exception) -> str:
     """What went wrong and what to do, in the words of the person at the keyboard."""
     if hasattr(error, "format_message"):
-        command = error.ctx.command_path if getattr(error, "ctx", None) else "labeler"
-        return f"{error.format_message()} See `{command} --help`."
+        context = getattr(error, "ctx", None)
+        return f"{error.format_message()} See `{context.command_path if context else 'labeler'} --help`."
     if isinstance(error, OSError) and error.filename:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{error.filename} may not be read or written. Change its permissions, or choose another folder."

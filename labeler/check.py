@@ -48,7 +48,7 @@ def fault_of_file(path: Path, samples: list[Sample]) -> str | None:
 
 
 def check_versions(folder: Path, versions: list[Version]) -> list[str]:
-    """Published models whose files are gone or damaged. The newest has all its arrays, older ones may have lost them."""
+    """Published models whose files are gone or damaged. Only the newest must have all its arrays."""
     wrong = []
     kept = [v for v in versions if not v.pruned]
     for version in kept:
