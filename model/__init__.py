@@ -1,8 +1,10 @@
-"""The semi-supervised VAE: network, objective, learner, acquisition, generation. Imports neither labeler nor storage."""
+"""The semi-supervised VAE: network, learner, acquisition, generation. Imports neither labeler nor storage."""
 
 from typing import Any
 
-__all__ = ["load"]
+__all__ = ["ACQUISITIONS", "load"]
+
+ACQUISITIONS = ("coverage", "margin", "least_confident", "entropy", "random")  # names of model/acquisition.py
 
 
 def __getattr__(name: str) -> Any:

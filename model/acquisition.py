@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from model import ACQUISITIONS
 from model.graph import Graph
 
 
@@ -35,7 +36,6 @@ SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "margin": margin,
     "entropy": entropy,
 }
-ACQUISITIONS = ("coverage", "margin", "least_confident", "entropy", "random")
 
 
 def most_wanted(scores: np.ndarray, pool: np.ndarray, n: int | None = None) -> np.ndarray:

@@ -1,7 +1,6 @@
 """One model in one safetensors file: weights, class mixtures, and in the header the configuration and class names."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from model import objective
-from model.features import to_uint8, to_unit
 from model.device import Device
+from model.features import to_uint8, to_unit
 from model.generation import Mixtures
 from model.images import fit_all
 from model.ssvae import SSVAE, VAEConfig, sample_z
 
 FORMAT = "labeler-ssvae-1"
 CHUNK = 1000
-
-
-def save(path: Path, vae: SSVAE, mixtures: Mixtures, classes: Sequence[str], **header: Any) -> None:
-    """Write `vae` (published weights) and `mixtures`; `header` takes what else belongs to it, as JSON values."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in vae.state_dict().items()}
-    tensors |= {name: t.contiguous() for name, t in mixtures.tensors().items()}
-    about = {"format": FORMAT, "config": asdict(vae.config), "classes": list(classes), **header}
-    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})
 
 
 def load(path: Path | str) -> "Model":
@@ -38,7 +29,7 @@ def load(path: Path | str) -> "Model":
     try:
         with safe_open(path, framework="pt") as f:
             header = {key: json.loads(value) for key, value in (f.metadata() or {}).items() if key != "__dummy__"}
-            tensors = {name: f.get_tensor(name) for name in f.keys()}
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 (a file, not a dict)
     except Exception as e:  # safetensors raises its own kinds, which differ between versions
         raise ValueError(f"{path} cannot be read as a safetensors file: {e}") from e
     if header.get("format") != FORMAT:
@@ -46,7 +37,7 @@ def load(path: Path | str) -> "Model":
     mixtures = Mixtures(*(tensors.pop(f"mixtures.{name}") for name in ("weights", "means", "factors")))
     vae = SSVAE(VAEConfig(**header["config"]))
     vae.load_state_dict(tensors)
-    return Model(vae.eval().requires_grad_(False), mixtures, header)
+    return Model(vae.requires_grad_(False), mixtures, header)
 
 
 class Model:
@@ -55,7 +46,17 @@ class Model:
     def __init__(self, vae: SSVAE, mixtures: Mixtures, header: dict[str, Any]):
         self.vae, self.mixtures, self.header = vae, mixtures, header
         self.classes: list[str] = header["classes"]
-        self._device = Device(next(vae.parameters()).device.type, False)  # float32: a figure must not depend on the batch
+        vae.eval()
+        self._device = Device(
+            next(vae.parameters()).device.type, False
+        )  # float32: a figure must not depend on the batch
+
+    def save(self, path: Path) -> None:
+        """Write weights and mixtures, with the configuration, class names and what else the header holds."""
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.vae.state_dict().items()}
+        tensors |= {name: t.contiguous() for name, t in self.mixtures.tensors().items()}
+        about = {**self.header, "format": FORMAT, "config": asdict(self.vae.config)}
+        save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """float32 (N, C), rows sum to one."""
@@ -92,6 +93,13 @@ class Model:
         u = torch.rand(n, generator=generator)
         noise = torch.randn(n, self.vae.config.z_dim, generator=generator)
         return self.draw(self._index(label), u, noise, temperature)
+
+    @torch.inference_mode()
+    def strip(self, n: int) -> np.ndarray:
+        """n images of each class, uint8 (C, n, S, S[, 3]), at the same places of the mixtures in every version."""
+        generator = torch.Generator().manual_seed(0)
+        u, noise = torch.rand(n, generator=generator), torch.randn(n, self.vae.config.z_dim, generator=generator)
+        return np.stack([self.draw(label, u, noise) for label in range(len(self.classes))])
 
     @torch.inference_mode()
     def draw(self, label: int, u: torch.Tensor, noise: torch.Tensor, temperature: float = 1.0) -> np.ndarray:

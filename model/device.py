@@ -74,7 +74,9 @@ class StepWatch:
         self._recent = [*self._recent, seconds][-4:]
         usual = self._single if self._single is not None else 2 * min(self._recent)
         if seconds > 4 * usual or (len(self._recent) == 4 and sum(self._recent) / 4 > usual):
-            self._left = self.hold if self._single is not None else 8  # the first time only to learn what one thread takes
+            self._left = (
+                self.hold if self._single is not None else 8
+            )  # the first time only to learn what one thread takes
             self._use(1)
 
     def _use(self, threads: int) -> None:

@@ -59,7 +59,7 @@ class Judge:
             nn.Linear(128, n_classes),
         )  # fmt: skip
         self.device = best_device()
-        self.net.to(self.device.torch, memory_format=torch.channels_last)
+        nn.utils.convert_conv2d_weight_memory_format(self.net.to(self.device.torch), torch.channels_last)
 
     def train(self, images: np.ndarray, labels: np.ndarray, rng_seed: int = 0, most_epochs: int = 60) -> None:
         """To convergence: AdamW with a one-cycle rate over about 2,500 to 4,000 steps, lightly augmented."""

@@ -15,7 +15,7 @@ CHUNK = 2000
 
 def to_unit(images: np.ndarray, device: Device) -> torch.Tensor:
     """uint8 (B, H, W) or (B, H, W, 3) -> float (B, C, H, W) in [0, 1], channels last in memory."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).to(device.torch).float().div_(255)
+    x = torch.from_numpy(np.array(images)).to(device.torch).float().div_(255)
     x = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 

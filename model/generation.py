@@ -36,7 +36,7 @@ class Mixtures:
 
 def from_prior(prior_mu: torch.Tensor, prior_logvar: torch.Tensor) -> Mixtures:
     """The learned p(z|y) as one-component mixtures: all there is before the first label. Both (C, Z)."""
-    n_classes, z_dim = prior_mu.shape
+    n_classes = len(prior_mu)
     weights = torch.zeros(n_classes, COMPONENTS)
     weights[:, 0] = 1
     means = prior_mu.detach().float().cpu()[:, None].repeat(1, COMPONENTS, 1)

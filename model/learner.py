@@ -79,6 +79,7 @@ class Learner:
         self.steps_with: dict[int, int] = {}  # position -> steps whose batch held its present label
         self._changed = False
         self.losses: dict[str, float] = {}  # running mean of each term
+        self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
         self.graph_probs: np.ndarray | None = None
         self._graph_due = 0
@@ -87,7 +88,8 @@ class Learner:
     def _start(self, vae: SSVAE) -> None:
         """Take `vae` as the present weights, with a fresh optimiser; features and graph follow when needed."""
         c = vae.config
-        self.vae = vae.to(self.device.torch, memory_format=torch.channels_last)
+        self.vae = vae.to(self.device.torch)
+        nn.utils.convert_conv2d_weight_memory_format(self.vae, torch.channels_last)
         self.ema = copy.deepcopy(self.vae).requires_grad_(False).eval()
         on_cpu_or_cuda = self.device.name in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
@@ -101,7 +103,9 @@ class Learner:
             nn.Linear(c.z_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, c.n_classes)
         ).to(self.device.torch)
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), 1e-3)
-        self.class_mass = torch.full((c.n_classes,), 1 / c.n_classes, device=self.device.torch)  # running mean of q(y|x)
+        self.class_mass = torch.full(
+            (c.n_classes,), 1 / c.n_classes, device=self.device.torch
+        )  # running mean of q(y|x)
         self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
         self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
         self.features = Features(self.images, c.h_dim, self.device)
@@ -125,7 +129,9 @@ class Learner:
 
     def set_classes(self, n_classes: int) -> None:
         """Room for more classes; what was learned stays."""
-        self._start(with_classes(copy.deepcopy(self.ema).cpu(), VAEConfig(**{**vars(self.vae.config), "n_classes": n_classes})))
+        self._start(
+            with_classes(copy.deepcopy(self.ema).cpu(), VAEConfig(**{**vars(self.vae.config), "n_classes": n_classes}))
+        )
 
     # ---------- labels ----------
     def set_labels(self, labels: dict[int, int]) -> bool:
@@ -140,6 +146,10 @@ class Learner:
     def unlearned(self) -> int:
         """Steps to go until every label was in the batches of at least FRESH of them (if all of the new fit in one)."""
         return max((FRESH - n for n in self.steps_with.values() if n < FRESH), default=0)
+
+    def lacks_steps(self, position: int) -> bool:
+        """Whether the label of this image still has to be in more batches; False once it is gone."""
+        return self.steps_with.get(position, FRESH) < FRESH
 
     def _labeled_positions(self) -> np.ndarray:
         """One batch: new labels first, up to three quarters of it; the rest at random from all."""

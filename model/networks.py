@@ -25,7 +25,13 @@ def conv_trunk(image_size: int, channels: int, width: int, h_dim: int) -> nn.Seq
     for _ in range(blocks - 1):
         layers += _conv_norm(w, 2 * width, 4, 2)
         w = 2 * width
-    layers += [*_conv_norm(w, w, 3, 1), nn.Flatten(), nn.Linear(w * side * side, h_dim), nn.BatchNorm1d(h_dim), nn.ReLU()]
+    layers += [
+        *_conv_norm(w, w, 3, 1),
+        nn.Flatten(),
+        nn.Linear(w * side * side, h_dim),
+        nn.BatchNorm1d(h_dim),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*layers)
 
 

@@ -1,6 +1,6 @@
 """What is minimised: a sum of small named terms, each a pure function in nats, (B,) or a scalar mean.
 
-elbo    E_q[log p(x|z,y)] - KL(q(z|x) || p(z|y)) - KL(q(y|x) || p(y))            Berkhahn et al. 2019, Kingma et al. 2014
+elbo    E_q[log p(x|z,y)] - KL(q(z|x) || p(z|y)) - KL(q(y|x) || p(y))           Berkhahn et al. 2019, Kingma et al. 2014
 supervised   cross-entropy of the classification layer, labeled images only       Berkhahn et al. 2019, eq. 4
 contrast     InfoNCE between an image and its augmentation, warm-up only          van den Oord et al. 2018
 consistency  pseudo-labels of sure images kept under augmentation                 Sohn et al. 2020, Wang et al. 2022

@@ -1,0 +1,221 @@
+"""A project's labels and images brought to the learner, and what it learned brought back as published versions.
+
+The trainer process and `labeler simulate` both go through here; neither has a loop of learning of its own.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labeler import published
+from model import ACQUISITIONS, acquisition, checkpoint
+from model.learner import Learner, LearnerConfig
+
+if TYPE_CHECKING:
+    from labeler.project import Project
+
+__all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "Learning"]
+
+DEFAULT_ACQUISITION = "coverage"
+REFRESHED = 15_000  # images seen anew by each version; the others keep the features of one of the last few
+MEASURED_ON = 2_000  # gold images a version is measured on, at most
+VALIDATED_ON = 500  # held-out images of the ELBO
+STRIP = 8  # generated images of each class on the page
+
+
+class Learning:
+    """One learner over all images of a project. Everything here takes and gives sample ids and class ids."""
+
+    def __init__(self, project: "Project", config: LearnerConfig | None = None, rng_seed: int = 0):
+        self.project, self.store = project, project.store
+        images = project.images()
+        self.sample_ids, self.images = images.sample_ids, images.array
+        self.class_ids = [c.id for c in self.store.classes()]
+        if not self.class_ids:
+            raise ValueError(
+                f"{project.folder} has no classes yet; add some with 'labeler new' or 'labeler import --labels'"
+            )
+        self.pool = self._positions(self.store.sample_ids("pool"))
+        self.gold = self.store.gold()
+        gold_ids, measure_ids = np.fromiter(self.gold, np.int64, len(self.gold)), self.store.sample_ids("measure")
+        held_out = np.zeros(len(self.sample_ids), bool)
+        held_out[self._positions(gold_ids)] = held_out[self._positions(measure_ids)] = True
+        self.rng = np.random.default_rng(rng_seed)
+        gold_positions = self._positions(gold_ids)
+        self.gold_positions = np.sort(self.rng.permutation(gold_positions)[:MEASURED_ON])
+        self.measure_positions = self._positions(measure_ids)
+        self.validation = np.sort(self.rng.permutation(np.flatnonzero(held_out))[:VALIDATED_ON])
+        config = config or LearnerConfig(flip=bool(self.store.setting("flip", False)))
+        self.learner = Learner(self.images, len(self.class_ids), held_out, config, rng_seed)
+        self.last_event_id = 0
+        self.learned_event_id = 0
+        self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
+        self._prototypes: np.ndarray | None = None
+        self._seen_whole = False
+        self.seconds = 0.0  # spent on steps, by this process
+
+    def _positions(self, sample_ids: np.ndarray) -> np.ndarray:
+        """Rows of the image array; ids that it does not hold yet (imported since) are left out."""
+        at = np.searchsorted(self.sample_ids, sample_ids)
+        inside = at < len(self.sample_ids)
+        found = at[inside]
+        return found[self.sample_ids[found] == sample_ids[inside]]
+
+    # ---------- labels in ----------
+    def resume(self) -> bool:
+        """Go on from the newest published version that fits these images; False when there is none."""
+        row = self.store.newest_version()
+        if row is None:
+            return False
+        file = self.project.folder / row.folder / "model.safetensors"
+        try:
+            model = checkpoint.load(file)
+            if model.header["class_ids"] != self.class_ids[: len(model.header["class_ids"])]:
+                return False
+            self.learner.resume(model.vae, row.steps)
+        except (FileNotFoundError, ValueError):
+            return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
+        return True
+
+    def sync(self) -> bool:
+        """Take over every label, correction and retraction committed since; True if the learner's labels changed."""
+        newest = self.store.last_event_id()
+        if newest == self.last_event_id:
+            return False
+        index = {class_id: i for i, class_id in enumerate(self.class_ids)}
+        named = self.store.labels(purpose=None, split="pool")
+        ids = np.fromiter(named, np.int64, len(named))
+        at = np.searchsorted(self.sample_ids, ids).clip(max=len(self.sample_ids) - 1)
+        labels = {
+            int(p): index[named[int(i)]]
+            for i, p in zip(ids, at, strict=True)
+            if self.sample_ids[p] == i and named[int(i)] in index
+        }
+        before = self.learner.labels
+        changed = self.learner.set_labels(labels)
+        fresh = [p for p, y in self.learner.labels.items() if before.get(p) != y]
+        self._waiting.append((newest, fresh))
+        self.last_event_id = newest
+        return changed
+
+    def improve(self, steps: int) -> None:
+        begun = time.perf_counter()
+        for _ in range(steps):
+            self.learner.take_step()
+        self.seconds += time.perf_counter() - begun
+        while self._waiting and not any(self.learner.lacks_steps(p) for p in self._waiting[0][1]):
+            self.learned_event_id = self._waiting.pop(0)[0]
+
+    # ---------- versions out ----------
+    def open_positions(self) -> np.ndarray:
+        """Pool images without a decision. Leased ones stay in: whoever gives one back wants it ranked at once."""
+        decided = self.store.states()
+        return self.pool[~np.isin(self.sample_ids[self.pool], np.fromiter(decided, np.int64, len(decided)))]
+
+    def rank(self, name: str, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+        """(scores (N,), ranking as sample ids, the acquisition that made it)."""
+        learner = self.learner
+        if learner.warming_up:  # features and probabilities mean nothing yet
+            name = "random"
+        labeled = np.fromiter(learner.labels, np.int64, len(learner.labels))
+        first = np.empty(0, np.int64)
+        if name != "random":
+            first = self._cold_start(labeled)
+        scores, ranking = acquisition.rank(name, probs, self.open_positions(), learner.graph, labeled, first, self.rng)
+        return scores, self.sample_ids[ranking], name
+
+    def _cold_start(self, labeled: np.ndarray) -> np.ndarray:
+        """Prototypes of the clusters of the warmed-up features, until two for each class are labeled."""
+        wanted = int(np.clip(2 * len(self.class_ids), 10, 50))
+        if len(labeled) >= wanted or self.learner.graph is None:
+            return np.empty(0, np.int64)
+        if self._prototypes is None:
+            graph = self.learner.graph
+            is_open = ~np.isin(graph.positions, labeled)
+            rows = acquisition.prototypes(graph, wanted - len(labeled), self.rng, is_open)
+            self._prototypes = graph.positions[rows]
+        return self._prototypes
+
+    def publish(self, acquisition_name: str, version: int | None = None) -> int:
+        """Publish what is known now; the number of the version."""
+        learner = self.learner
+        if not self._seen_whole and not learner.warming_up:
+            learner.features.refresh(learner.ema, np.arange(len(self.images)))
+            self._seen_whole = True
+        else:
+            learner.features.refresh_next(learner.ema, REFRESHED)
+            held_out = np.union1d(self.gold_positions, self.measure_positions)
+            learner.features.refresh(learner.ema, held_out)
+        if learner.graph is None and not learner.warming_up:
+            learner.build_graph()
+        learner.fit_mixtures()
+        probs = learner.features.probs(learner.ema)
+        scores, ranking, name = self.rank(acquisition_name, probs)
+        model = self.model()
+        newest = self.store.newest_version()
+        version = (newest.version + 1 if newest else 1) if version is None else version
+        published.publish(
+            self.project.folder,
+            self.store,
+            version=version,
+            class_ids=self.class_ids,
+            acquisition=name,
+            last_event_id=self.last_event_id,
+            labels=len(learner.labels),
+            steps=learner.step,
+            metrics=self.metrics(probs, model),
+            arrays={
+                "sample_ids": self.sample_ids,
+                "probs": probs,
+                "scores": scores,
+                "ranking": ranking,
+                "embeddings": learner.features.latents(learner.ema)[0].astype(np.float16),
+                "generated": model.strip(STRIP),
+            },
+            save_model=model.save,
+        )
+        published.prune(self.project.folder, self.store)
+        return version
+
+    def model(self) -> checkpoint.Model:
+        """The published weights as everybody else sees them."""
+        names = {c.id: c.name for c in self.store.classes(archived=True)}
+        header = {
+            "classes": [names[c] for c in self.class_ids],
+            "class_ids": self.class_ids,
+            "last_event_id": self.last_event_id,
+            "labels": len(self.learner.labels),
+            "steps": self.learner.step,
+        }
+        return checkpoint.Model(self.learner.ema, self.learner.mixtures, header)
+
+    def metrics(self, probs: np.ndarray, model: checkpoint.Model) -> dict[str, Any]:
+        """What the page shows of this version; a figure that cannot be had is absent."""
+        learner = self.learner
+        found: dict[str, Any] = {
+            "losses": {name: round(value, 4) for name, value in learner.losses.items()},
+            "step_ms": round(1000 * learner.step_seconds, 1),
+            "seconds": round(self.seconds, 1),
+            "learned_event_id": self.learned_event_id,
+        }
+        if len(self.validation):
+            terms = {name: float(v.mean()) for name, v in model.elbo_terms(self.images[self.validation]).items()}
+            terms["elbo"] = terms["log_px"] - terms["kl_z"] - terms["kl_y"]
+            found |= {name: round(value, 3) for name, value in terms.items()} | {"validation_n": len(self.validation)}
+        index = {class_id: i for i, class_id in enumerate(self.class_ids)}
+        gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[self.gold_positions]]
+        found |= _accuracy("gold", probs[self.gold_positions], gold)
+        measured = self.store.labels(purpose=None, split="measure")
+        positions = self._positions(np.sort(np.fromiter(measured, np.int64, len(measured))))
+        labels = [index.get(measured[int(i)], -1) for i in self.sample_ids[positions]]
+        return found | _accuracy("measured", probs[positions], labels)
+
+
+def _accuracy(name: str, probs: np.ndarray, labels: Sequence[int]) -> dict[str, Any]:
+    """{name_accuracy, name_n}, or nothing when there is nothing to measure on."""
+    if not len(labels):
+        return {}
+    right = probs.argmax(1) == np.asarray(labels)
+    return {f"{name}_accuracy": round(float(right.mean()), 4), f"{name}_n": len(labels)}
