@@ -1,6 +1,7 @@
 """One SQLite database: how it is made, opened, checked for being ours, and how a transaction begins."""
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -188,4 +189,5 @@ def _must_be_sqlite(path: Path) -> None:
 
 def _must_be_writable(path: Path) -> None:
     if not os.access(path, os.W_OK):
-        raise PermissionError(f"{path} cannot be written to. Change its permissions, or copy the project elsewhere.")
+        reason = "cannot be written to; change its permissions, or copy the project elsewhere"
+        raise PermissionError(errno.EACCES, reason, str(path))

@@ -99,7 +99,7 @@ class EventTables(Database):
         if split is not None:
             query = query.join(samples, samples.c.id == sample_states.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
-            return {sample_id: class_id for sample_id, class_id in db.execute(query)}
+            return dict(db.execute(query).tuples().all())
 
     def states(self) -> dict[int, State]:
         """Sample id -> state, of every sample that has one."""
@@ -120,7 +120,7 @@ class EventTables(Database):
             .group_by(sample_states.c.kind, sample_states.c.class_id)
         )
         with self._reading() as db:
-            splits = {split: n for split, n in db.execute(by_split)}
+            splits: dict[str, int] = dict(db.execute(by_split).tuples().all())
             states = db.execute(by_state).all()
             per_class = dict.fromkeys(db.scalars(select(classes.c.id).order_by(classes.c.position)), 0)
         kinds = dict.fromkeys(STATE_KINDS, 0)
@@ -159,7 +159,7 @@ def _undo_targets(db: Connection, new_events: list[NewEvent]) -> _Targets:
     query = select(events.c.uid, events.c.sample_id).where(
         events.c.uid.in_(values_of(wanted)), events.c.kind.in_(STATE_KINDS)
     )
-    known = {uid: sample_id for uid, sample_id in db.execute(query)}
+    known = dict(db.execute(query).tuples().all())
     undone = set(db.scalars(select(events.c.undoes).where(events.c.undoes.in_(values_of(wanted)))))
     for new in new_events:
         if new.kind in STATE_KINDS:
@@ -191,7 +191,7 @@ def _check(new: NewEvent) -> None:
 
 def _splits(db: Connection, sample_ids: set[int]) -> dict[int, str]:
     query = select(samples.c.id, samples.c.split).where(samples.c.id.in_(values_of(sample_ids)))
-    splits = {sample_id: split for sample_id, split in db.execute(query)}
+    splits = dict(db.execute(query).tuples().all())
     if missing := sample_ids - splits.keys():
         raise KeyError(f"There is no sample {min(missing)}.")
     return splits

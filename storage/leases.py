@@ -32,7 +32,7 @@ class LeaseTables(Database):
     def lease(
         self, wanted: Sequence[int] | np.ndarray, n: int, annotator: str, client: str, seconds: float = LEASE_SECONDS
     ) -> list[int]:
-        """The first `n` of `wanted` that are open, now leased to this holder (again, where it had them), in that order."""
+        """Take the first `n` of `wanted` that are open or this holder's already; returns them in that order."""
         if n <= 0 or len(wanted) == 0:
             return []
         leased: list[int] = []

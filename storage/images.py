@@ -1,0 +1,186 @@
+"""Images on disk: decoding whatever Pillow reads into uint8, and the project's own copies of the originals.
+
+An original is `images/ab/<sha256>.<ext>`, or a row of `images/<sha256>.npy` (a pack) where the source was an array.
+"""
+
+import hashlib
+import io
+import os
+import threading
+import uuid
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from storage.values import Sample
+
+DEFAULT_MEGAPIXELS = 50
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+BROWSER_TYPES = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+}
+
+# Pillow only warns about a decompression bomb up to twice its limit. Here that is an error too, and the limit is
+# ours: it is raised when somebody asks for larger images, never lowered.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+_limit = threading.Lock()
+
+
+def decode(data: bytes, max_megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[np.ndarray, str]:
+    """Bytes of an image file -> (uint8 (H, W) or (H, W, 3), format). ValueError with a short reason."""
+    if not data:
+        raise ValueError("the file is empty (zero bytes)")
+    _raise_pillow_limit(max_megapixels)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > max_megapixels * 1e6:
+                raise TooLarge(width * height)
+            format_ = image.format or ""
+            image.load()  # everything: a truncated file shows itself only here
+            return to_array(ImageOps.exif_transpose(image)), format_
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, TooLarge) as error:
+        raise ValueError(f"more than {max_megapixels:g} megapixels: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ValueError("not an image that Pillow reads") from error
+    except MemoryError as error:
+        raise ValueError("too large for the memory of this machine") from error
+    except Exception as error:  # Pillow's plugins raise whatever their parsers meet: OSError, SyntaxError, struct.error
+        raise ValueError(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+class TooLarge(ValueError):
+    """The header promises more pixels than we were told to take."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(f"{pixels / 1e6:.0f} megapixels (a larger limit can be given)")
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W) where every pixel is gray, else (H, W, 3). Transparency is laid over white."""
+    if image.mode == "1":
+        image = image.convert("L")
+    if image.mode == "L" and "transparency" not in image.info:
+        return np.array(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _to_8_bits(np.array(image), image.mode)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return without_colour(np.array(image.convert("RGB")))
+
+
+def without_colour(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (H, W) when its three channels are the same; also for a stack (N, H, W, 3)."""
+    red = image[..., 0]
+    if np.array_equal(red, image[..., 1]) and np.array_equal(red, image[..., 2]):
+        return np.ascontiguousarray(red)
+    return image
+
+
+def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    """16-bit gray by its full range; 32-bit whole or real numbers have no agreed range, so by what is there."""
+    if mode.startswith("I;16"):
+        return (values.astype(np.uint32) // 257).astype(np.uint8)
+    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if mode == "I" and values.min() >= 0 and values.max() <= 65_535:  # Pillow gives some 16-bit files as 32-bit
+        return (values / (257 if values.max() > 255 else 1)).astype(np.uint8)
+    low, high = values.min(), values.max()
+    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+
+
+def read_image(project_folder: Path, sample: Sample) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3). FileNotFoundError or ValueError when the original is gone or damaged."""
+    path = Path(project_folder) / sample.file
+    if sample.row is not None:
+        return np.array(pack(str(path))[sample.row])
+    return decode(path.read_bytes(), max(DEFAULT_MEGAPIXELS, sample.width * sample.height / 1e6))[0]
+
+
+def encoded(project_folder: Path, sample: Sample) -> tuple[bytes, str]:
+    """What a browser can show, and its media type: the original's own bytes where it can show them, else PNG."""
+    path = Path(project_folder) / sample.file
+    if sample.row is None:
+        data = path.read_bytes()
+        media_type = _browser_type(data)
+        if media_type is not None:
+            return data, media_type
+    return as_png(read_image(project_folder, sample)), "image/png"
+
+
+def _browser_type(data: bytes) -> str | None:
+    """None for what browsers do not show, or would show moving while the model sees the first frame."""
+    with Image.open(io.BytesIO(data)) as image:
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            return None
+        return BROWSER_TYPES.get(image.format or "")
+
+
+def as_png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=32)
+def pack(path: str) -> np.ndarray:
+    """A pack's images, memory-mapped: uint8 (N, H, W) or (N, H, W, 3)."""
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def keep_original(project_folder: Path, data: bytes, sha256: str, format_: str, suffix: str) -> str:
+    """Copy an original into the project by its content; returns its path relative to the project folder."""
+    suffix = SUFFIXES.get(format_, suffix.lower() if suffix.isascii() and len(suffix) <= 6 else "")
+    file = f"images/{sha256[:2]}/{sha256}{suffix}"
+    target = project_folder / file
+    if not target.exists() or target.stat().st_size != len(data):
+        _write(project_folder, target, data)
+    return file
+
+
+def keep_pack(project_folder: Path, images: np.ndarray) -> str:
+    """Store an array of images as one file; returns its path relative to the project folder."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(images), allow_pickle=False)
+    data = buffer.getbuffer()
+    file = f"images/{hashlib.sha256(data).hexdigest()}.npy"
+    target = project_folder / file
+    if not target.exists() or target.stat().st_size != len(data):
+        _write(project_folder, target, data)
+    return file
+
+
+def clear_incoming(project_folder: Path) -> None:
+    """Remove what an import that was killed left half written."""
+    for unfinished in (project_folder / "images" / ".incoming").glob("*"):
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(project_folder: Path, target: Path, data: bytes | memoryview) -> None:
+    """All of the file or none of it, on disk before its name is: a sample's row is written after this returns."""
+    incoming = project_folder / "images" / ".incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = incoming / f"{os.getpid()}-{uuid.uuid4().hex}"
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, target)
+
+
+def _raise_pillow_limit(megapixels: float) -> None:
+    with _limit:
+        pixels = int(megapixels * 1e6)
+        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = pixels
