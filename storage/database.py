@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,8 +34,8 @@ class Database:
         self._writer = threading.Lock()
 
     @classmethod
-    def create(cls, database: Path | str, name: str) -> Self:
-        """A new, empty database. Made beside its place and moved there, so that half a database is never seen."""
+    def make(cls, database: Path | str, name: str, fill: Callable[[Self], None]) -> Self:
+        """A new database. Made and filled beside its place and moved there, so that half of one is never seen."""
         url = _url(database)
         path = Path(url.database or "")
         if path.exists():
@@ -47,6 +47,12 @@ class Database:
         with store._writing() as db:
             migrations.upgrade(db, 0, migrations.MIGRATIONS)
             db.execute(sa.insert(meta), [{"key": "application", "value": APPLICATION}, {"key": "name", "value": name}])
+        try:
+            fill(store)
+        except BaseException:
+            store.close()
+            unfinished.unlink()
+            raise
         store.close()
         os.rename(unfinished, path)
         return cls(url)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, and_, exists, func, literal, select
 from sqlalchemy.dialects.sqlite import insert
@@ -57,6 +58,19 @@ class EventTables(Database):
         for new in new_events:
             if new.kind == "undo" and new.client:
                 _lease_reopened(db, new.sample_id, ids[new.annotator], new.client, now)
+
+    def known_uids(self, uids: Iterable[str]) -> set[str]:
+        """Which of these are stored."""
+        with self._reading() as db:
+            return set(db.scalars(select(events.c.uid).where(events.c.uid.in_(values_of(uids)))))
+
+    def decided_ids(self, ids: Iterable[int] | None = None) -> np.ndarray:
+        """Ascending int64: samples that have a state, all or among these."""
+        query = select(sample_states.c.sample_id).order_by(sample_states.c.sample_id)
+        if ids is not None:
+            query = query.where(sample_states.c.sample_id.in_(values_of(ids)))
+        with self._reading() as db:
+            return np.array(db.scalars(query).all(), dtype=np.int64)
 
     def last_event_id(self) -> int:
         """0 when nothing was recorded yet."""

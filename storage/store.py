@@ -1,5 +1,9 @@
 """The record of a project: every table behind one object."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
 import sqlalchemy as sa
 
 from storage.classes import ClassTables
@@ -12,6 +16,19 @@ from storage.tables import sample_states
 
 class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, VersionTables, SettingTables):
     """Each base is one topic and one file. Every public method is one transaction, except where it says chunks."""
+
+    @classmethod
+    def create(
+        cls, database: Path | str, name: str, classes: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new record at this path (of a labels.db) with these classes. ValueError when there is one already."""
+
+        def fill(store: Self) -> None:
+            store.add_classes(classes)
+            for key, value in (settings or {}).items():
+                store.set_setting(key, value)
+
+        return cls.make(database, name, fill)
 
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; empty when all is well."""

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from storage.importers.arrays import ArraySource
 from storage.importers.folder import FolderSource, printable
 from storage.importers.idx import find, open_idx
 from storage.importers.npz import open_npz
 from storage.importers.source import Item, Source
 
-__all__ = ["Item", "Source", "open_source", "printable"]
+__all__ = ["ArraySource", "Item", "Source", "open_source", "printable"]
 
 
 def open_source(path: Path) -> Source:

@@ -41,6 +41,10 @@ class ArraySource:
             raise ValueError(f"{labels.count(None)} images of {part} have no label. Give every image one.")
         return images, [label for label in labels if label is not None] if labels is not None else None
 
+    def images(self, part: str) -> np.ndarray:
+        """All of a part as one array."""
+        return self._arrays(part)[0]
+
     def _arrays(self, part: str) -> tuple[np.ndarray, list[str | None] | None]:
         must_be_part(self, part)
         if part not in self._read:

@@ -1,0 +1,252 @@
+"""Bringing a source into a project: originals first, then their rows, then their labels, some hundreds at a time."""
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from storage import NewEvent, NewSample, Store
+from storage.classes import clean_class_name, shown
+from storage.images import clear_incoming, decode, keep_original, keep_pack
+from storage.importers import ArraySource, Item, Source, open_source, printable
+from storage.samples import CHUNK, PAUSE_SECONDS, chunks
+
+MEASURE_SHARE = 0.1
+MOST_MEASURED = 500  # more would cost labels and hardly sharpen the estimate
+ANNOTATOR = "import"
+FILES_AT_ONCE = 200  # fewer than rows of an array: a chunk of photographs takes seconds
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did. `rejected` lists (name, reason); `split` is where its images went ('pool' or 'gold')."""
+
+    added: int
+    duplicates: int
+    rejected: list[tuple[str, str]]
+    labels: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Read:
+    """An item whose original is in the project: the row to be and its label, or why it is left out."""
+
+    name: str
+    sample: NewSample | None = None
+    label: str | None = None
+    reject: str | None = None
+
+
+class Importer:
+    """One run. It may be killed at any moment: what is stored stays, and the same import again adds the rest."""
+
+    def __init__(self, folder: Path, store: Store, labels: bool, gold: bool, copy: bool, max_megapixels: float) -> None:
+        if labels and gold:
+            raise ValueError("An import gives labels to learn from or gold ones to test with. Choose one of the two.")
+        self._folder = folder
+        self._store = store
+        self._labels = labels
+        self._gold = gold
+        self._copy = copy
+        self._max_megapixels = max_megapixels
+        self._class_ids: dict[str, int] = {}
+        self._label_of: dict[str, tuple[str, str]] = {}  # sha256 -> (label, name) of the first file with that content
+        self._rejected: list[tuple[str, str]] = []
+        self._added = self._duplicates = self._labeled = 0
+
+    def run(self, path: Path, part: str | None, measure_share: float | None, on_progress: Progress) -> ImportReport:
+        source = open_source(path)
+        part = part or usual_part(source, self._gold)
+        if part not in source.parts:
+            raise ValueError(f"There is no part {part!r} in {path}; it has {', '.join(source.parts)}.")
+        total = source.parts[part]
+        if self._labels or self._gold:
+            self._class_ids = class_ids_for(source, part, self._store)
+        split = "gold" if self._gold else "pool"
+        import_id = self._store.start_import(printable(path.absolute()), source.kind, part, split)
+        measured = self._draw_measured(total, measure_share, import_id)
+        clear_incoming(self._folder)
+        done = 0
+        for chunk in chunks(self._read(source, part), CHUNK if isinstance(source, ArraySource) else FILES_AT_ONCE):
+            splits = ["measure" if done + i in measured else split for i in range(len(chunk))]
+            self._store_chunk(chunk, splits, import_id)
+            done += len(chunk)
+            on_progress(done, total)
+            time.sleep(PAUSE_SECONDS)  # labels get in between
+        self._store.finish_import(import_id, self._added, self._duplicates, self._labeled)
+        return ImportReport(self._added, self._duplicates, self._rejected, self._labeled, split)
+
+    def _draw_measured(self, total: int, share: float | None, import_id: int) -> set[int]:
+        """Places in the source whose images are kept for measuring accuracy: drawn at random, before any is seen."""
+        counts = self._store.counts()
+        if share is None:
+            share = 0.0 if counts["gold"] else MEASURE_SHARE
+        n = min(round(share * total), MOST_MEASURED - counts["measure"])
+        if self._gold or n <= 0:
+            return set()
+        self._store.set_setting("measure_share", share)
+        rng = np.random.default_rng([self._store.setting("rng_seed", 0), import_id])
+        return set(rng.choice(total, size=n, replace=False).tolist())
+
+    def _read(self, source: Source, part: str) -> Iterator[Read]:
+        if isinstance(source, ArraySource):
+            return self._read_rows(source, part)
+        return self._read_files(source.items(part))
+
+    def _read_rows(self, source: ArraySource, part: str) -> Iterator[Read]:
+        """Rows of an array, which is stored whole as one pack (also without --copy: a zipped array has no rows)."""
+        images = source.images(part)
+        file = keep_pack(self._folder, images)
+        height, width, *rest = images.shape[1:]
+        header = f"{height}x{width}x{rest or 1}:".encode()
+        for item in source.items(part):
+            assert item.image is not None
+            sha256 = hashlib.sha256(header + item.image.tobytes()).hexdigest()
+            sample = NewSample(sha256, item.name, file, item.row, width, height, 3 if rest else 1)
+            yield Read(item.name, sample, item.label)
+
+    def _read_files(self, items: Iterable[Item]) -> Iterator[Read]:
+        """Files read, decoded and copied by a few threads (all of that releases the interpreter), in order."""
+        workers = min(8, 2 * (os.cpu_count() or 1))
+        waiting: deque[Future[Read]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+            for item in items:
+                waiting.append(pool.submit(self._read_file, item))
+                if len(waiting) >= 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _read_file(self, item: Item) -> Read:
+        if item.path is None:
+            return Read(item.name, reject=item.reject)
+        try:
+            data = read_bytes(item.path, self._max_megapixels)
+            image, format_ = decode(data, self._max_megapixels)
+            sha256 = hashlib.sha256(data).hexdigest()
+            file = self._keep(item.path, data, sha256, format_)
+        except PermissionError as error:
+            return Read(item.name, reject=f"the file cannot be read: {error.strerror}")
+        except ValueError as error:
+            return Read(item.name, reject=str(error))
+        height, width, *rest = image.shape
+        return Read(item.name, NewSample(sha256, item.name, file, None, width, height, 3 if rest else 1), item.label)
+
+    def _keep(self, path: Path, data: bytes, sha256: str, format_: str) -> str:
+        if self._copy:
+            return keep_original(self._folder, data, sha256, format_, path.suffix)
+        place = str(path.absolute())
+        if printable(place) != place.replace(os.sep, "/" if os.sep == "\\" else os.sep):
+            raise ValueError("its path is not valid Unicode and cannot be remembered: import with a copy")
+        return place
+
+    def _store_chunk(self, chunk: list[Read], splits: list[str], import_id: int) -> None:
+        rejected_before = len(self._rejected)
+        rows: list[NewSample] = []
+        labels: dict[str, int] = {}
+        for one, split in zip(chunk, splits, strict=True):
+            class_id = None
+            reject = one.reject
+            if one.sample is not None and (self._labels or self._gold):
+                class_id, reject = self._class_of(one.sample.sha256, one)
+            if one.sample is None or reject is not None:
+                self._rejected.append((one.name, reject or "not readable"))
+                continue
+            if self._labels and class_id is not None:
+                labels.setdefault(one.sample.sha256, class_id)
+                split = "pool"  # what is labeled already is learned from
+            gold_class_id = class_id if self._gold else None
+            rows.append(replace(one.sample, split=split, gold_class_id=gold_class_id, import_id=import_id))
+        tally = self._store.add_samples(rows)
+        self._added += tally["added"]
+        self._duplicates += tally["duplicates"]
+        self._record_labels(labels)
+        self._store.add_rejects(import_id, self._rejected[rejected_before:])
+
+    def _class_of(self, sha256: str, one: Read) -> tuple[int | None, str | None]:
+        """(class id, why the image is left out): a label that cannot be used is worse than an image less."""
+        if one.label is None:
+            return None, "it has no label, so it cannot be gold" if self._gold else None
+        if one.label not in self._class_ids:
+            return None, f"its label {shown(one.label)} cannot be the name of a class"
+        label, name = self._label_of.setdefault(sha256, (one.label, one.name))
+        if label != one.label:
+            return None, f"the same image is {shown(label)} in {name}; that label was kept"
+        return self._class_ids[one.label], None
+
+    def _record_labels(self, labels: dict[str, int]) -> None:
+        """Labels for samples that nobody has decided; an imported label that was undone stays undone."""
+        if not labels:
+            return
+        ids = self._store.ids_by_sha256(list(labels))
+        gold = {sample.id for sample in self._store.samples(ids=ids.values()) if sample.split == "gold"}
+        settled = gold | set(self._store.decided_ids(ids.values()).tolist())
+        events = [
+            NewEvent(f"import-{sha256}", "label", ids[sha256], class_id, ANNOTATOR, acquisition="import")
+            for sha256, class_id in labels.items()
+            if ids[sha256] not in settled
+        ]
+        known = self._store.known_uids(event.uid for event in events)
+        events = [event for event in events if event.uid not in known]
+        self._store.record(events)
+        self._labeled += len(events)
+
+
+def usual_part(source: Source, gold: bool) -> str:
+    """The part meant where none is named: the test part for gold images, else the training part."""
+    wanted = ("test", "val", "valid", "validation", "all", "train") if gold else ("train", "all", "test")
+    return next((part for part in wanted if part in source.parts), next(iter(source.parts)))
+
+
+def class_ids_for(source: Source, part: str, store: Store) -> dict[str, int]:
+    """Label -> class id; classes the project does not have yet are added.
+
+    Whole numbers (IDX files, .npz without names) mean the project's classes in their order, where it has classes.
+    """
+    labels = in_order({item.label for item in source.items(part) if item.label is not None}, source.classes)
+    classes = store.classes()
+    known = {one.name: one.id for one in classes}
+    if isinstance(source, ArraySource) and source.classes is None and classes and not known.keys() & set(labels):
+        numbers = [int(label) for label in labels if label.isdecimal()]
+        if len(numbers) == len(labels):
+            if max(numbers, default=0) >= len(classes):
+                raise ValueError(
+                    f"Labels go up to {max(numbers)}, but there are {len(classes)} classes. Add the others."
+                )
+            return {str(number): classes[number].id for number in numbers}
+    names = {label: name for label in labels if (name := usable(label)) is not None}
+    missing = [name for name in dict.fromkeys(names.values()) if name not in known]
+    if missing:
+        known |= {one.name: one.id for one in store.add_classes(missing)}
+    return {label: known[name] for label, name in names.items()}
+
+
+def in_order(labels: set[str], classes: list[str] | None) -> list[str]:
+    """Numbers by value, names as the source lists them or by alphabet."""
+    if all(label.isdecimal() for label in labels):
+        return sorted(labels, key=int)
+    return [name for name in classes if name in labels] if classes else sorted(labels)
+
+
+def usable(label: str) -> str | None:
+    try:
+        return clean_class_name(label)
+    except ValueError:
+        return None
+
+
+def read_bytes(path: Path, max_megapixels: float) -> bytes:
+    """The whole file. ValueError for what is no file (a pipe would wait for ever) or larger than such an image is."""
+    if not path.is_file():
+        raise ValueError("not a regular file")
+    if path.stat().st_size > max_megapixels * 8e6 + 50e6:  # 8 bytes a pixel and some slack
+        raise ValueError(f"more than {max_megapixels:g} megapixels could need: {path.stat().st_size / 1e6:,.0f} MB")
+    return path.read_bytes()

@@ -1,0 +1,277 @@
+"""A sitting: ask, answer, skip, undo. The page, scripts and the benchmark all label through this."""
+
+import operator
+import threading
+import uuid
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labeler.published import Published
+from storage import Event, NewEvent, Sample
+
+if TYPE_CHECKING:
+    from labeler.project import Project
+
+MEASURE_SHARE = 0.1
+BOTH_LIKELY, SECOND_LIKELY = 0.6, 0.2  # a doubt between two: together this likely, and the second one this likely
+KEPT_ON_SCREEN = 2  # a new ranking replaces all questions but the one on screen and the next
+
+
+@dataclass(frozen=True)
+class Question:
+    """A sample to decide, why it is asked, and what the model believes (None before the first version)."""
+
+    sample_id: int
+    name: str
+    width: int
+    height: int
+    version: int | None
+    acquisition: str
+    score: float | None
+    rank: int | None
+    purpose: str
+    probs: dict[int, float] | None
+    guess: int | None
+    doubt: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """A leased sample and what chose it."""
+
+    sample_id: int
+    purpose: str
+    acquisition: str
+    score: float | None = None
+    rank: int | None = None
+
+
+class Loop:
+    """One annotator at one client. `ask` keeps a queue of its own; the page keeps its queue in the browser and calls
+    `ask_many` and `commit`. Threads may share one."""
+
+    def __init__(self, project: "Project", annotator: str, client: str, lookahead: int = 16) -> None:
+        self.annotator = annotator
+        self.client = client
+        self._project = project
+        self._store = project.store
+        self._lookahead = lookahead
+        self._lock = threading.RLock()
+        self._queue: list[Question] = []
+        self._asked: dict[int, Question] = {}
+        self._version: int | None = None
+        self._rng: np.random.Generator | None = None
+
+    def ask(self) -> Question | None:
+        """The next question, leased. Asked again without an answer: the same one. None when nothing is open."""
+        with self._lock:
+            self._take_new_ranking()
+            held = set(self._store.held(self.annotator, self.client)) if self._queue else set()
+            while self._queue:
+                sample_id = self._queue[0].sample_id
+                if sample_id in held or self._lease([sample_id], 1):  # expired but still open: ours again
+                    return self._queue[0]
+                self._queue.pop(0)  # decided, or on somebody else's screen by now
+            self._queue = self.ask_many(self._lookahead)
+            return self._queue[0] if self._queue else None
+
+    def ask_many(self, n: int, have: Sequence[int] = (), replace: bool = False) -> list[Question]:
+        """Up to n questions more than those the caller has. `replace` gives back every lease it does not name first."""
+        have = [int(sample_id) for sample_id in have]
+        if replace:
+            self._store.release(self.annotator, self.client, keep=have)
+        if have:
+            self._store.renew(self.annotator, self.client, have)
+        published = self._project.published()
+        picks = self._pick(n, have, published)
+        questions = self._questions(picks, published)
+        with self._lock:
+            self._version = published.version if published else None
+            self._asked |= {question.sample_id: question for question in questions}
+        return questions
+
+    def answer(self, sample_id: int, cls: str | int, ms: int | None = None, uid: str | None = None) -> None:
+        """Label a sample. `cls` is a name or an index in classes() order."""
+        self._decide("label", sample_id, self._class_id(cls), ms, uid)
+
+    def skip(self, sample_id: int, ms: int | None = None, uid: str | None = None) -> None:
+        self._decide("skip", sample_id, None, ms, uid)
+
+    def unsure(self, sample_id: int, ms: int | None = None, uid: str | None = None) -> None:
+        self._decide("unsure", sample_id, None, ms, uid)
+
+    def flag(self, sample_id: int, ms: int | None = None, uid: str | None = None) -> None:
+        self._decide("flag", sample_id, None, ms, uid)
+
+    def undo(self) -> Question | None:
+        """Retract this client's newest decision. Returns that sample, asked again; None when there is none."""
+        event = self._store.last_decision(self.annotator, self.client)
+        if event is None:
+            return None
+        self.commit([NewEvent(_uid(), "undo", event.sample_id, purpose=event.purpose, undoes=event.uid)])
+        question = self._asked_again(event)
+        with self._lock:
+            self._asked[question.sample_id] = question
+            if self._store.state(event.sample_id) is None:  # otherwise an earlier label holds again
+                self._queue.insert(0, question)
+        return question
+
+    def commit(self, events: Iterable[NewEvent]) -> list[str]:
+        """Record events of this annotator and client, in order; returns the uids that are stored now."""
+        events = [replace(event, annotator=self.annotator, client=self.client) for event in events]
+        uids = self._store.record(events)
+        decided = {event.sample_id for event in events if event.kind != "comment"}
+        with self._lock:
+            self._queue = [question for question in self._queue if question.sample_id not in decided]
+            for sample_id in decided:
+                self._asked.pop(sample_id, None)
+        return uids
+
+    def _decide(self, kind: str, sample_id: int, class_id: int | None, ms: int | None, uid: str | None) -> None:
+        sample_id = int(sample_id)
+        event = NewEvent(uid or _uid(), kind, sample_id, class_id, ms=ms)
+        question = self._asked.get(sample_id)
+        if question is not None:
+            event = replace(
+                event,
+                version=question.version,
+                acquisition=question.acquisition,
+                score=question.score,
+                rank=question.rank,
+                predicted_class_id=question.guess,
+                predicted_prob=question.probs[question.guess]
+                if question.probs and question.guess is not None
+                else None,
+                purpose=question.purpose,
+            )
+        self.commit([event])
+
+    def _class_id(self, cls: str | int) -> int:
+        classes = self._store.classes()
+        if isinstance(cls, str):
+            found = next((one.id for one in classes if one.name == cls), None)
+        else:
+            index = operator.index(cls)
+            found = classes[index].id if 0 <= index < len(classes) else None
+        if found is None:
+            raise KeyError(f"There is no class {cls!r}; the classes are {', '.join(one.name for one in classes)}.")
+        return found
+
+    def _take_new_ranking(self) -> None:
+        """When a newer version is there, give back what is neither on screen nor next, and ask for its best."""
+        published = self._project.published()
+        if not self._queue or published is None or published.version == self._version:
+            return
+        kept = self._queue[:KEPT_ON_SCREEN]
+        have = [question.sample_id for question in kept]
+        self._queue = kept + self.ask_many(self._lookahead - len(kept), have, replace=True)
+
+    def _lease(self, wanted: Sequence[int] | np.ndarray, n: int) -> list[int]:
+        return self._store.lease(wanted, n, self.annotator, self.client)
+
+    def _pick(self, n: int, have: list[int], published: Published | None) -> list[_Pick]:
+        """Lease n samples: measuring ones with their probability, the others by rank, at the end whatever is open."""
+        orders = self._project.orders
+        picks: list[_Pick] = []
+
+        def take(wanted: np.ndarray, at_most: int, split: str, ranked: bool = False) -> None:
+            known = np.array([*have, *(pick.sample_id for pick in picks)], dtype=np.int64)
+            head = len(known) + 4 * at_most  # nearly always enough, and 60,000 ids take a millisecond to look through
+            for some in (wanted[:head], wanted[head:]):
+                for sample_id in self._lease(some[~np.isin(some, known)], at_most):
+                    picks.append(_pick(sample_id, split, published if ranked else None))
+                    at_most -= 1
+                if at_most <= 0:
+                    return
+
+        measure = orders.shuffled("measure")
+        take(measure, self._draw_measured(n) if len(measure) else 0, "measure")
+        if published is not None:
+            take(orders.ranking(published), n - len(picks), "pool", ranked=True)
+        take(orders.shuffled("pool"), n - len(picks), "pool")  # nothing is published, or they were imported since
+        take(measure, n - len(picks), "measure")
+        for split in ("pool", "measure"):
+            if len(picks) < n:  # what was undone since the orders were thinned
+                take(self._store.open_ids(split), n - len(picks), split)
+        return self._mixed(picks)
+
+    def _draw_measured(self, n: int) -> int:
+        """How many of the next n questions measure: each one with the same probability, whatever came before."""
+        return int(self._random().binomial(n, self._store.setting("measure_share", MEASURE_SHARE)))
+
+    def _mixed(self, picks: list[_Pick]) -> list[_Pick]:
+        """Measuring questions at random places among the others, so that nobody can tell them by their place."""
+        measured = [pick for pick in picks if pick.purpose == "measure"]
+        others = iter([pick for pick in picks if pick.purpose != "measure"])
+        places: Iterable[int] = self._random().choice(len(picks), size=len(measured), replace=False) if measured else []
+        at = dict(zip(sorted(int(place) for place in places), measured, strict=True))
+        return [at[i] if i in at else next(others) for i in range(len(picks))]
+
+    def _random(self) -> np.random.Generator:
+        if self._rng is None:
+            holder = zlib.crc32(f"{self.annotator}\n{self.client}".encode())
+            self._rng = np.random.default_rng([self._store.setting("rng_seed", 0), holder])
+        return self._rng
+
+    def _questions(self, picks: list[_Pick], published: Published | None) -> list[Question]:
+        samples = {sample.id: sample for sample in self._store.samples(ids=(pick.sample_id for pick in picks))}
+        names = {one.id: one.name for one in self._store.classes(archived=True)}
+        return [_question(samples[pick.sample_id], pick, published, names) for pick in picks]
+
+    def _asked_again(self, event: Event) -> Question:
+        """The question that an event answered, as it was chosen then; what the model believes is from now."""
+        pick = _Pick(event.sample_id, event.purpose, event.acquisition or "random", event.score, event.rank)
+        question = self._questions([pick], self._project.published())[0]
+        return replace(question, version=event.version)
+
+
+def _pick(sample_id: int, split: str, published: Published | None) -> _Pick:
+    """What chose a sample: the ranking of a published version, or chance."""
+    if published is None:
+        return _Pick(sample_id, "measure" if split == "measure" else "learn", "random")
+    row = published.position(sample_id)
+    score = None if row is None else float(published.scores[row])
+    rank = int(np.flatnonzero(published.ranking == sample_id)[0])
+    return _Pick(sample_id, "learn", published.acquisition, score, rank)
+
+
+def _question(sample: Sample, pick: _Pick, published: Published | None, names: dict[int, str]) -> Question:
+    probs = published.probs_of(sample.id) if published is not None else None
+    top = sorted(probs.items(), key=lambda pair: -pair[1])[:2] if probs else []
+    return Question(
+        sample_id=sample.id,
+        name=sample.name,
+        width=sample.width,
+        height=sample.height,
+        version=published.version if published is not None else None,
+        acquisition=pick.acquisition,
+        score=pick.score,
+        rank=pick.rank,
+        purpose=pick.purpose,
+        probs=probs,
+        guess=top[0][0] if top else None,
+        doubt=1 - (top[0][1] - top[1][1]) if len(top) == 2 else None,
+        why=_why(pick, published, top, names),
+    )
+
+
+def _why(pick: _Pick, published: Published | None, top: list[tuple[int, float]], names: dict[int, str]) -> str:
+    """One phrase for the page, after 'asked because it is'."""
+    if pick.purpose == "measure":
+        return "drawn at random to measure accuracy"
+    if pick.acquisition == "random" or published is None:
+        return "drawn at random"
+    if published.labels == 0:
+        return "typical of a group nothing is labeled in yet"
+    if len(top) == 2 and top[0][1] + top[1][1] >= BOTH_LIKELY and top[1][1] >= SECOND_LIKELY:
+        return f"between {names.get(top[0][0], '?')} and {names.get(top[1][0], '?')}"
+    return "unlike anything labeled so far"
+
+
+def _uid() -> str:
+    return uuid.uuid4().hex

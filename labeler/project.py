@@ -1,0 +1,106 @@
+"""One project is one folder: labels.db, images/, models/, cache/. It can be zipped, moved and opened elsewhere."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from labeler.loop import Loop
+from labeler.orders import Orders
+from labeler.published import Published, newest
+from storage import Store
+
+if TYPE_CHECKING:
+    from labeler.imports import ImportReport
+    from labeler.working import WorkingImages
+
+DATABASE = "labels.db"
+Progress = Callable[[int, int], None]
+
+
+class Project:
+    """What a person works on. Threads may share one."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder = folder
+        self.store = store
+        self.orders = Orders(store)
+        self._published: Published | None = None
+
+    @classmethod
+    def create(cls, folder: Path | str, classes: Sequence[str]) -> Self:
+        """A new project in a new or empty folder. Imports may add classes later."""
+        folder = Path(folder).expanduser().resolve()
+        if (folder / DATABASE).exists():
+            raise ValueError(f"{folder} holds a project already. Open it, or choose a new folder.")
+        if folder.exists() and (
+            not folder.is_dir() or any(not entry.name.startswith(".") for entry in folder.iterdir())
+        ):
+            raise ValueError(f"{folder} is not an empty folder. Choose a new or an empty one.")
+        existed = folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            store = Store.create(folder / DATABASE, folder.name, classes, settings={"rng_seed": secrets.randbits(32)})
+        except ValueError:
+            if not existed:
+                folder.rmdir()
+            raise
+        return cls(folder, store)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        folder = Path(folder).expanduser().resolve()
+        if not (folder / DATABASE).is_file():
+            raise FileNotFoundError(
+                f"{folder} is not a Labeler project: it has no {DATABASE}. Make one: labeler new PROJECT --classes a,b"
+            )
+        return cls(folder, Store.open(folder / DATABASE))
+
+    @property
+    def name(self) -> str:
+        return self.store.name
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def import_(
+        self,
+        source: Path | str,
+        labels: bool = False,
+        gold: bool = False,
+        part: str | None = None,
+        copy: bool = True,
+        measure_share: float | None = None,
+        max_megapixels: float = 50,
+        on_progress: Progress | None = None,
+    ) -> "ImportReport":
+        """Add images. `labels`: those of the source become label events; `gold`: they test, and are never trained on.
+
+        `measure_share` of the images, at most 500 in all, are drawn now to measure accuracy with: 0.1 where the project
+        has no gold images, otherwise none. What cannot be read is left out and listed with its reason.
+        """
+        from labeler.imports import Importer
+
+        importer = Importer(self.folder, self.store, labels, gold, copy, max_megapixels)
+        return importer.run(Path(source).expanduser(), part, measure_share, on_progress or (lambda done, total: None))
+
+    def images(self, on_progress: Progress | None = None) -> "WorkingImages":
+        """Every image at working size, memory-mapped."""
+        from labeler.working import working_images
+
+        return working_images(self.folder, self.store, on_progress)
+
+    def loop(self, annotator: str = "me", client: str | None = None, lookahead: int = 16) -> Loop:
+        """A sitting of one annotator at one client (a browser tab, a script). Two clients never get the same sample."""
+        return Loop(self, annotator, client or f"loop-{secrets.token_hex(6)}", lookahead)
+
+    def published(self) -> Published | None:
+        """The newest version of the model; None before the first."""
+        self._published = newest(self.folder, self.store, self._published)
+        return self._published
