@@ -136,10 +136,10 @@ def prune(folder: Path, store: "Store") -> None:
 
 
 def _milestones(versions: list[Any]) -> set[int]:
-    """The first version at or past each of 0, 10, 20, 50, 100, 200, 500 ... labels."""
-    kept, marks = set(), [0, *(m * 10**e for e in range(1, 8) for m in (1, 2, 5))]
+    """The first version at or past each of 0, 10, 20, 30, 50, 100, 200, 300, 500 ... labels."""
+    kept, marks = set(), [0, *(m * 10**e for e in range(1, 8) for m in (1, 2, 3, 5))]
     for mark in marks:
         past = [v for v in versions if v.labels >= mark]
-        if past and (mark == 0 or past[0].labels < 2.5 * mark):
+        if past and (mark == 0 or past[0].labels < 2 * mark):
             kept.add(past[0].version)
     return kept

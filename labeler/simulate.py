@@ -5,17 +5,18 @@ same store, the same learner and the same published rankings, with the page's lo
 before the last two answers are learned.
 """
 
-import csv
-import statistics
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from labeler import curve, live
 from labeler.learning import Learning
 from labeler.loop import Loop
 from labeler.project import Project
@@ -24,10 +25,6 @@ from model.checkpoint import Model
 from model.images import fit_all
 from storage.importers import open_source
 
-COLUMNS = (
-    "rng_seed", "acquisition", "labels", "seconds", "test_accuracy", "test_elbo", "test_nll", "calibration_error",
-    "generated_accuracy", "generated_frechet",
-)  # fmt: skip
 LOOKAHEAD = 2  # the image on screen and the next one, which a new ranking does not replace
 STEPS_PER_LABEL = 8
 SETTLE_STEPS = 400  # once the budget is spent
@@ -55,11 +52,17 @@ class Bench:
 class Clock:
     """Seconds since the start, without those spent on measuring."""
 
-    begun: float = field(default_factory=time.perf_counter)
+    begun: float = field(default_factory=time.time)
     measuring: float = 0.0
 
     def seconds(self) -> float:
-        return time.perf_counter() - self.begun - self.measuring
+        return time.time() - self.begun - self.measuring
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        begun = time.time()
+        yield
+        self.measuring += time.time() - begun
 
 
 def simulate(
@@ -78,26 +81,40 @@ def simulate(
     (out / "models").mkdir(parents=True, exist_ok=True)
     bench: Bench | None = None
     rows: list[dict[str, Any]] = []
-    walls: dict[int, float] = {}
+    walls: dict[str, float] = {}
     for i, rng_seed in enumerate(rng_seeds):
         begun = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder:
-            project = _hidden(source, Path(folder) / "project")
-            if bench is None:
-                bench = _bench(source, project)
+        with (
+            tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder,
+            _hidden(source, Path(folder) / "project", rng_seed) as project,
+        ):
+            clock = Clock()
+            bench = bench or _bench(source, project, clock)
             if budget > len(project.store.sample_ids("pool")):
                 raise ValueError(f"{source} has {len(bench.truth)} training images; --budget {budget} asks for more")
-            run = _live if seconds_per_label is not None else _run
-            report_progress = _share(on_progress, i, len(rng_seeds))
-            with project:
-                for row in run(project, bench, budget, acquisition, rng_seed, out, report_progress, seconds_per_label):
-                    rows.append(row)
-                    _write_rows(out / "curve.csv", rows)  # a cut run leaves what it measured
-        walls[rng_seed] = time.perf_counter() - begun
+            run = Run(project, bench, budget, acquisition, rng_seed, out, clock, _share(on_progress, i, len(rng_seeds)))
+            for row in run.in_steps() if seconds_per_label is None else run.in_real_time(seconds_per_label):
+                rows.append(row)
+                curve.write_rows(out / "curve.csv", rows)  # a cut run leaves what it measured
+        walls[str(rng_seed)] = round(time.perf_counter() - begun, 1)
     assert bench is not None
-    report = _report(bench, rows, walls, acquisition, budget, seconds_per_label)
-    _plot(out / "curve.png", bench, rows)
-    (out / "report.md").write_text(_markdown(report), encoding="utf-8")
+    report = {
+        "source": str(source),
+        "acquisition": acquisition,
+        "budget": budget,
+        "rng_seeds": list(rng_seeds),
+        "lookahead": LOOKAHEAD,
+        "seconds_per_label": seconds_per_label,
+        "steps_per_label": STEPS_PER_LABEL if seconds_per_label is None else None,
+        "settle_steps": SETTLE_STEPS if seconds_per_label is None else None,
+        "test_images": len(bench.test_labels),
+        "judge_test_accuracy": round(bench.judge_accuracy, 4),
+        "floor": {name: round(value, 4) for name, value in bench.floor.items()},
+        "wall_seconds": walls,
+        "curve": curve.summary(rows),
+    }
+    curve.plot(out / "curve.png", rows, bench.floor)
+    (out / "report.md").write_text(curve.markdown(report), encoding="utf-8")
     return report
 
 
@@ -107,20 +124,26 @@ def milestones(budget: int) -> list[int]:
     return [m for m in marks if m < budget] + [budget]
 
 
-def _hidden(source: Path, folder: Path) -> Project:
+def _hidden(source: Path, folder: Path, rng_seed: int) -> Project:
     """A project of the source's training part whose labels nobody was told."""
     opened = open_source(source)
     if not opened.classes or not {"train", "test"} <= set(opened.parts):
         raise ValueError(
-            f"{source} is no labeled source with a test part. Expected IDX files named train-* and t10k-*, an .npz with "
-            "xtr, ytr, xte, yte, or a folder with train/ and test/ that hold a folder for each class."
+            f"{source} is no labeled source with a test part. Expected IDX files named train-* and t10k-*, an .npz "
+            "with xtr, ytr, xte, yte, or a folder with train/ and test/ that hold a folder for each class."
         )
     project = Project.create(folder, opened.classes)
+    project.store.set_setting("rng_seed", rng_seed)
     project.import_(source, part="train", measure_share=0.0)
     return project
 
 
-def _bench(source: Path, project: Project) -> Bench:
+def _bench(source: Path, project: Project, clock: Clock) -> Bench:
+    with clock.stopped():
+        return _measures(source, project)
+
+
+def _measures(source: Path, project: Project) -> Bench:
     opened = open_source(source)
     index = {name: i for i, name in enumerate(opened.classes or ())}
     images = project.images()
@@ -151,47 +174,87 @@ def _some_of_each(labels: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def _run(
-    project: Project,
-    bench: Bench,
-    budget: int,
-    acquisition: str,
-    rng_seed: int,
-    out: Path,
-    on_progress: Progress,
-    _: float | None = None,
-) -> Any:
-    """One seed in simulated time: a fixed number of gradient steps for each label. Yields the rows of the curve."""
-    clock = Clock()
-    learning = Learning(project, rng_seed=rng_seed)
-    learner, marks = learning.learner, milestones(budget)
-    total = learner.warm_up_steps + budget * STEPS_PER_LABEL + SETTLE_STEPS
-    while learner.warming_up:
-        learning.improve(10)
-        on_progress(learner.step, total)
-    learning.publish(acquisition)
-    yield _row(project, bench, acquisition, rng_seed, 0, clock, out)
+@dataclass
+class Run:
+    """One seed."""
 
-    loop = project.loop(annotator="simulated", lookahead=LOOKAHEAD)
-    held = loop.ask_many(LOOKAHEAD)
-    unpublished = 0
-    for given in range(1, budget + 1):
-        if not held:
-            raise RuntimeError(f"the loop had nothing to ask after {given - 1} of {budget} labels")
-        question = held.pop(0)
-        answer(project, loop, question.sample_id, bench.truth)
-        held += loop.ask_many(LOOKAHEAD - len(held), have=[q.sample_id for q in held], replace=True)
-        learning.sync()
-        learning.improve(STEPS_PER_LABEL)
-        on_progress(learner.step, total)
-        if given == budget:
-            learning.improve(SETTLE_STEPS)
-        unpublished += 1
-        if unpublished >= max(1, given // 50) or given in marks:
-            learning.publish(acquisition)
-            unpublished = 0
-        if given in marks:
-            yield _row(project, bench, acquisition, rng_seed, given, clock, out)
+    project: Project
+    bench: Bench
+    budget: int
+    acquisition: str
+    rng_seed: int
+    out: Path
+    clock: Clock
+    on_progress: Progress
+
+    def in_steps(self) -> Iterator[dict[str, Any]]:
+        """A fixed number of gradient steps for each label. Yields the rows of the curve."""
+        learning = Learning(self.project, rng_seed=self.rng_seed)
+        learner, marks = learning.learner, milestones(self.budget)
+        total = learner.warm_up_steps + self.budget * STEPS_PER_LABEL + SETTLE_STEPS
+        while learner.warming_up:
+            learning.improve(10)
+            self.on_progress(learner.step, total)
+        learning.publish(self.acquisition)
+        yield self._row(0)
+
+        loop = self.project.loop(annotator="simulated", lookahead=LOOKAHEAD)
+        held = loop.ask_many(LOOKAHEAD)
+        unpublished = 0
+        for given in range(1, self.budget + 1):
+            if not held:
+                raise RuntimeError(f"the loop had nothing to ask after {given - 1} of {self.budget} labels")
+            answer(self.project, loop, held.pop(0).sample_id, self.bench.truth)
+            have = [q.sample_id for q in held]
+            held += loop.ask_many(LOOKAHEAD - len(held), have=have, replace=True)
+            learning.sync()
+            learning.improve(STEPS_PER_LABEL)
+            self.on_progress(learner.step, total)
+            if given == self.budget:
+                learning.improve(SETTLE_STEPS)
+            unpublished += 1
+            if unpublished >= max(1, given // 50) or given in marks:
+                learning.publish(self.acquisition)
+                unpublished = 0
+            if given in marks:
+                yield self._row(given)
+
+    def in_real_time(self, seconds_per_label: float) -> Iterator[dict[str, Any]]:
+        """The real server and trainer; afterwards, for each milestone, the first version that had learned as many labels."""
+        given = live.sitting(
+            self.project,
+            self.bench.truth,
+            self.budget,
+            self.acquisition,
+            seconds_per_label,
+            self.on_progress,
+        )
+        if given != self.budget:
+            raise RuntimeError(f"the page had nothing to ask after {given} of {self.budget} labels")
+        versions = [v for v in self.project.store.versions() if (self.project.folder / v.folder).is_dir()]
+        measured: set[int] = set()
+        for mark in milestones(self.budget):
+            version = next(v for v in versions if v.labels >= mark)
+            if version.version not in measured:
+                measured.add(version.version)
+                file = self.project.folder / version.folder / "model.safetensors"
+                yield self._measured(file, version.labels, version.time - self.clock.begun)
+
+    def _row(self, labels: int) -> dict[str, Any]:
+        """The newest published version, which must have learned from exactly these labels."""
+        seconds = self.clock.seconds()
+        version = self.project.published()
+        if version is None or version.labels != labels:
+            learned = None if version is None else version.labels
+            raise RuntimeError(f"{labels} labels were given, but the newest version learned from {learned}")
+        return self._measured(version.folder / "model.safetensors", labels, seconds)
+
+    def _measured(self, weights: Path, labels: int, seconds: float) -> dict[str, Any]:
+        with self.clock.stopped():
+            file = self.out / "models" / f"seed{self.rng_seed}-labels{labels:05d}.safetensors"
+            shutil.copyfile(weights, file)
+            about = {"rng_seed": self.rng_seed, "acquisition": self.acquisition, "labels": labels}
+            return about | {"seconds": round(seconds, 1)} | measure(load(file), self.bench)
 
 
 def answer(project: Project, loop: Loop, sample_id: int, truth: dict[str, str]) -> None:
@@ -203,23 +266,6 @@ def answer(project: Project, loop: Loop, sample_id: int, truth: dict[str, str]) 
     found = next((c.name for c in store.classes() if state is not None and c.id == state.class_id), None)
     if found != name:
         raise RuntimeError(f"sample {sample_id} was answered {name!r}, but the record says {found!r}")
-
-
-def _row(
-    project: Project, bench: Bench, acquisition: str, rng_seed: int, labels: int, clock: Clock, out: Path
-) -> dict[str, Any]:
-    """Measure the newest published version, on the file that it left."""
-    seconds, begun = clock.seconds(), time.perf_counter()
-    version = project.published()
-    if version is None or version.labels != labels:
-        learned = None if version is None else version.labels
-        raise RuntimeError(f"{labels} labels were given, but the newest version learned from {learned}")
-    file = out / "models" / f"seed{rng_seed}-labels{labels:05d}.safetensors"
-    file.write_bytes((version.folder / "model.safetensors").read_bytes())
-    row = {"rng_seed": rng_seed, "acquisition": acquisition, "labels": labels, "seconds": round(seconds, 1)}
-    row |= measure(load(file), bench)
-    clock.measuring += time.perf_counter() - begun
-    return row
 
 
 def measure(model: Model, bench: Bench) -> dict[str, float]:
@@ -243,103 +289,3 @@ def _share(on_progress: Progress | None, i: int, n: int) -> Progress:
             on_progress(i * total + done, n * total)
 
     return report
-
-
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _report(
-    bench: Bench,
-    rows: list[dict[str, Any]],
-    walls: dict[int, float],
-    acquisition: str,
-    budget: int,
-    seconds_per_label: float | None,
-) -> dict[str, Any]:
-    """Median, least and greatest of every figure at each number of labels."""
-    curve = []
-    for labels in sorted({r["labels"] for r in rows}):
-        at = [r for r in rows if r["labels"] == labels]
-        figures = {
-            name: [round(f([r[name] for r in at]), 4) for f in (statistics.median, min, max)] for name in COLUMNS[3:]
-        }
-        curve.append({"labels": labels, "seeds": len(at), **figures})
-    return {
-        "source": str(bench.source),
-        "acquisition": acquisition,
-        "budget": budget,
-        "rng_seeds": list(walls),
-        "lookahead": LOOKAHEAD,
-        "seconds_per_label": seconds_per_label,
-        "steps_per_label": STEPS_PER_LABEL if seconds_per_label is None else None,
-        "settle_steps": SETTLE_STEPS if seconds_per_label is None else None,
-        "test_images": len(bench.test_labels),
-        "judge_test_accuracy": round(bench.judge_accuracy, 4),
-        "floor": {name: round(value, 4) for name, value in bench.floor.items()},
-        "wall_seconds": {str(k): round(v, 1) for k, v in walls.items()},
-        "curve": curve,
-    }
-
-
-def _markdown(report: dict[str, Any]) -> str:
-    pace = (
-        f"{report['steps_per_label']} gradient steps for each label and {report['settle_steps']} once the budget is spent"
-        if report["seconds_per_label"] is None
-        else f"in real time, a label every {report['seconds_per_label']:g} s, through the page's routes"
-    )
-    floor = report["floor"]
-    lines = [
-        f"# Simulated labeling of {report['source']}",
-        "",
-        f"Acquisition `{report['acquisition']}`, {report['budget']} labels, rng seeds "
-        f"{', '.join(map(str, report['rng_seeds']))}; {pace}. Lookahead {report['lookahead']}: a question is chosen "
-        f"before the last {report['lookahead']} answers are learned.",
-        f"{report['test_images']:,} test images, never trained on. Median over seeds, [least, greatest].",
-        "",
-        "| labels | seconds | accuracy | ELBO, nats | NLL | calibration error | generated accuracy | generated Frechet |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for point in report["curve"]:
-        cells = [f"{m:.4g} [{low:.4g}, {high:.4g}]" for m, low, high in (point[name] for name in COLUMNS[3:])]
-        lines.append(f"| {point['labels']} | " + " | ".join(cells) + " |")
-    walls = ", ".join(f"{seed}: {seconds:.0f} s" for seed, seconds in report["wall_seconds"].items())
-    lines += [
-        "",
-        f"The judge is a small classifier trained on all true training labels; it is right on "
-        f"{report['judge_test_accuracy']:.1%} of the test images. Real training images in place of generated ones: "
-        f"accuracy {floor['generated_accuracy']:.4g}, Frechet {floor['generated_frechet']:.4g}.",
-        f"Seconds count import, warm-up, labeling and learning, not the measuring. Whole run by seed, with measuring "
-        f"and, for the first, the training of the judge if it was not cached: {walls}.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _plot(path: Path, bench: Bench, rows: list[dict[str, Any]]) -> None:
-    """Accuracy, ELBO and judged generation against the number of labels: a line for each seed."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = {
-        "test_accuracy": "test accuracy",
-        "test_elbo": "test ELBO, nats an image",
-        "generated_accuracy": "generated images judged right",
-    }
-    for axes, (column, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        for rng_seed in dict.fromkeys(r["rng_seed"] for r in rows):
-            of_seed = [r for r in rows if r["rng_seed"] == rng_seed]
-            x, y = [r["labels"] for r in of_seed], [r[column] for r in of_seed]
-            axes.plot(x, y, marker="o", markersize=3, label=f"seed {rng_seed}")
-        if column == "generated_accuracy":
-            axes.axhline(bench.floor[column], color="gray", linestyle=":", label="real images")
-        axes.set(title=title, xlabel="labels", xscale="symlog")
-        axes.set_xscale("symlog", linthresh=10)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)

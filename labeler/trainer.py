@@ -94,11 +94,11 @@ def _when_ready(project: Project, report: Report, until_settled: bool) -> Learni
     """A learner over the project's images, as soon as there are classes and at least two images."""
     while True:
         try:
-            return Learning(project)
+            return Learning(project, rng_seed=project.store.setting("rng_seed", 0))
         except ValueError as e:
             if until_settled:
                 raise
-            report.say("idle", on_progress, message=str(e))
+            report.say("idle", message=str(e))
         _wait(report, 1.0)
 
 

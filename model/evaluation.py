@@ -61,7 +61,7 @@ class Judge:
         self.device = best_device()
         nn.utils.convert_conv2d_weight_memory_format(self.net.to(self.device.torch), torch.channels_last)
 
-    def train(self, images: np.ndarray, labels: np.ndarray, rng_seed: int = 0, most_epochs: int = 60) -> None:
+    def train(self, images: np.ndarray, labels: np.ndarray, rng_seed: int = 0, most_epochs: int = 40) -> None:
         """To convergence: AdamW with a one-cycle rate over about 2,500 to 4,000 steps, lightly augmented."""
         rng, generator = np.random.default_rng(rng_seed), torch.Generator(self.device.name).manual_seed(rng_seed)
         batch = min(128, len(images))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from PIL import Image
 
 from labeler import Project
 from labeler.__main__ import run
+
+if TYPE_CHECKING:
+    from model.evaluation import Judge
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,21 @@ def interrupt(process: subprocess.Popen[str]) -> Ended:
     """Ctrl-C."""
     process.send_signal(signal.SIGINT)
     return end(process)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's 1,797 handwritten digits, uint8 (N, 8, 8), in a shuffled order, and their labels (N,)."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.images))
+    return (data.images * 255 / 16).round().astype(np.uint8)[order], data.target[order]
+
+
+@pytest.fixture(scope="session")
+def judge(digits: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> "Judge":
+    """The judge of the first 1,200 digits."""
+    from model.evaluation import judge_for
+
+    return judge_for(digits[0][:1200], digits[1][:1200], 10, cache=tmp_path_factory.mktemp("judge"))

@@ -1,0 +1,197 @@
+"""The learner on real 8x8 digits: it learns, both halves of it, and forgets what is retracted."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from model import evaluation, load
+from model.checkpoint import Model
+from model.learner import FRESH, Learner, LearnerConfig, warm_up_steps
+from model.objective import PAPER, Objective
+from model.ssvae import SSVAE, VAEConfig, with_classes
+
+NAMES = [str(k) for k in range(10)]
+
+
+def as_model(learner: Learner) -> Model:
+    learner.features.refresh(learner.ema, np.arange(len(learner.images)))
+    learner.fit_mixtures()
+    return Model(learner.ema, learner.mixtures, {"classes": NAMES[: learner.n_classes]})
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    """60 labels of 1,200 images, 597 held out."""
+    images, labels = digits
+    held_out = np.arange(len(images)) >= 1200
+    learner = Learner(images, 10, held_out, LearnerConfig(warm_up_steps=150), rng_seed=0)
+    for _ in range(150):
+        learner.take_step()
+    learner.set_labels({i: int(labels[i]) for i in range(60)})
+    for _ in range(250):
+        learner.take_step()
+    return learner, as_model(learner)
+
+
+def test_sixty_labels_and_the_unlabeled_rest_classify_held_out_digits(trained, digits):
+    images, labels = digits
+    assert evaluation.accuracy(trained[1].predict_proba(images[1200:]), labels[1200:]) > 0.85
+
+
+def test_an_image_decoded_as_another_class_is_seen_as_that_class(trained, digits, judge):
+    """And not once the decoder is deaf to y."""
+    images, labels = digits
+
+    def seen_as_asked(model: Model) -> float:
+        asked = (labels[1200:] + 1 + np.arange(597) % 9) % 10
+        right = [judge.see(model.as_class(images[1200:][asked == k], k))[0].argmax(1) == k for k in range(10)]
+        return float(np.concatenate(right).mean())
+
+    learner, model = trained
+    assert seen_as_asked(model) > 0.6
+    deaf = copy.deepcopy(learner.ema)
+    first = deaf.decoder[0]
+    assert isinstance(first, torch.nn.Linear)
+    with torch.no_grad():
+        first.weight[:, -10:] = 0
+    assert seen_as_asked(Model(deaf, learner.mixtures, {"classes": NAMES})) < 0.25
+
+
+def test_generated_digits_are_mostly_seen_as_what_was_asked(trained, digits, judge):
+    images, _ = digits
+    _, features = judge.see(images[1200:])
+    assert evaluation.generated_figures(trained[1], judge, features, per_class=50)["generated_accuracy"] > 0.6
+
+
+def test_the_paper_objective_has_two_terms_and_learns(digits):
+    images, labels = digits
+    learner = Learner(images[:600], 10, config=LearnerConfig(objective=PAPER, warm_up_steps=20))
+    learner.set_labels({i: int(labels[i]) for i in range(50)})
+    for _ in range(120):
+        learner.take_step()
+    assert set(learner.losses) == {"elbo", "labeled_elbo", "supervised"}
+    learner.features.refresh(learner.ema, np.arange(600))
+    assert evaluation.accuracy(learner.features.probs(learner.ema), labels[:600]) > 0.6
+
+
+def test_a_new_label_is_in_the_next_ten_batches_and_a_corrected_one_starts_again(digits):
+    images, labels = digits
+    learner = Learner(images[:300], 10, config=LearnerConfig(warm_up_steps=0, graph_size=200))
+    learner.set_labels({i: int(labels[i]) for i in range(40)})
+    assert learner.unlearned() == FRESH
+    while learner.unlearned():
+        learner.take_step()
+    assert min(learner.steps_with.values()) >= FRESH
+    learner.set_labels({**learner.labels, 77: 3, 5: 9})
+    for _ in range(FRESH):
+        assert learner.lacks_steps(77)
+        assert learner.lacks_steps(5)
+        learner.take_step()
+    assert (learner.steps_with[77], learner.steps_with[5]) == (FRESH, FRESH)
+    learner.set_labels({i: y for i, y in learner.labels.items() if i != 77})
+    assert not learner.lacks_steps(77)
+    assert 77 not in learner.steps_with
+
+
+def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
+    images, _ = digits
+    held_out = np.arange(200) % 4 == 0
+    learner = Learner(images[:200], 10, held_out, LearnerConfig(warm_up_steps=1, graph_size=100))
+    learner.set_labels({4: 1, 5: 2, 6: 3})
+    assert learner.labels == {5: 2, 6: 3}
+    for _ in range(3):
+        learner.take_step()
+    assert learner.graph is not None
+    drawn = np.concatenate([learner.graph.positions, *(learner._unlabeled_batch()[1] for _ in range(5))])
+    assert not held_out[drawn].any()
+
+
+def test_the_published_file_gives_the_same_answers_anywhere(trained, digits, tmp_path):
+    images, _ = digits
+    model = trained[1]
+    model.save(tmp_path / "m.safetensors")
+    loaded = load(tmp_path / "m.safetensors")
+    assert loaded.classes == NAMES
+    np.testing.assert_allclose(loaded.predict_proba(images[:50]), model.predict_proba(images[:50]), atol=1e-6)
+    np.testing.assert_allclose(loaded.generate("3", 4, 7).astype(int), model.generate(3, 4, 7), atol=1)
+    np.testing.assert_allclose(loaded.elbo(images[:50]), model.elbo(images[:50]), rtol=1e-4)
+
+
+def test_a_learner_goes_on_from_a_published_file_and_makes_room_for_a_class(trained, digits, tmp_path):
+    images, labels = digits
+    learner, model = trained
+    model.save(tmp_path / "m.safetensors")
+    later = Learner(images, 11, learner.held_out, LearnerConfig(warm_up_steps=150))
+    later.resume(load(tmp_path / "m.safetensors").vae, learner.step)
+    assert not later.warming_up
+    later.features.refresh(later.ema, np.arange(1200, 1797))
+    probs = later.features.probs(later.ema)[1200:]
+    assert evaluation.accuracy(probs[:, :10], labels[1200:]) > 0.85
+    later.set_labels(dict.fromkeys(range(3), 10))
+    later.take_step()
+
+
+def test_a_network_cannot_forget_classes():
+    with pytest.raises(ValueError, match="cannot shrink"):
+        with_classes(SSVAE(VAEConfig(image_size=8, n_classes=3)), VAEConfig(image_size=8, n_classes=2))
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_not_a_version(digits):
+    learner = Learner(digits[0][:50], 2, config=LearnerConfig(warm_up_steps=5))
+    with torch.no_grad():
+        learner.vae.latent.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        learner.take_step()
+
+
+@pytest.mark.parametrize(("size", "channels"), [(8, 3), (12, 1), (28, 1), (32, 3), (40, 1), (64, 3)])
+def test_images_of_every_size_gray_and_colour_go_through_the_whole_model(size, channels):
+    rng = np.random.default_rng(0)
+    shape = (40, size, size) if channels == 1 else (40, size, size, 3)
+    images = rng.integers(0, 256, shape, dtype=np.uint8)
+    config = LearnerConfig(warm_up_steps=1, graph_size=30, labeled_batch=8, unlabeled_batch=8, partial_batch=4)
+    learner = Learner(images, 3, config=config)
+    learner.set_labels({0: 0, 1: 1, 2: 2})
+    for _ in range(3):
+        learner.take_step()
+    assert set(learner.losses) == set(vars(Objective())) - {"beta"} | {"elbo"}
+    assert np.isfinite(list(learner.losses.values())).all()
+    model = as_model(learner)
+    assert model.generate("1", 2, 0).shape == (2, *shape[1:])
+    assert model.as_class(images[:3], 2).shape == (3, *shape[1:])
+    assert model.embed(images).shape == (40, 32)
+    np.testing.assert_allclose(model.predict_proba(images).sum(1), 1, atol=1e-5)
+    assert model.strip(2).shape == (3, 2, *shape[1:])
+
+
+def test_the_model_names_the_known_classes_when_asked_for_another(trained):
+    model = trained[1]
+    with pytest.raises(KeyError, match="knows 0, 1, 2"):
+        model.generate("ten", 1, 0)
+    with pytest.raises(KeyError, match="0 to 9"):
+        model.as_class(np.zeros((1, 8, 8), np.uint8), 10)
+    with pytest.raises(ValueError, match=r"image\[None\]"):
+        model.predict_proba(np.zeros((8, 8), np.uint8))
+
+
+def test_images_of_other_sizes_are_prepared_like_the_pool(trained, digits):
+    large = np.repeat(np.repeat(digits[0][:5], 4, 1), 4, 2)
+    probs = trained[1].predict_proba([*large, large[0][:, :20]])
+    assert probs.shape == (6, 10)
+    assert trained[1].predict_proba([]).shape == (0, 10)
+
+
+def test_no_images_and_a_foreign_file_are_refused_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match="at least 2 images"):
+        Learner(np.zeros((1, 8, 8), np.uint8), 2)
+    (tmp_path / "x.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(tmp_path / "x.safetensors")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none.safetensors")
+
+
+def test_the_warm_up_grows_with_the_images():
+    assert [warm_up_steps(n) for n in (2, 10_000, 60_000)] == [300, 500, 700]
