@@ -1,0 +1,52 @@
+"""Builds the page: our own routes first, then the Gradio shell around them, then the guard around everything."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+
+from labeler.project import Project
+from labeler.ui import label, learning
+from labeler.ui.guard import Guard
+from labeler.ui.routes import routes
+
+HERE = Path(__file__).parent
+HEAD = """
+<link rel="stylesheet" href="/labeler/ui/canvas.css">
+<link rel="stylesheet" href="/labeler/ui/learning.css">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+"""
+FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
+MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "Menlo", "Consolas", "monospace"]
+
+
+def build(project: Project, trainer: Callable[[], dict[str, Any]] | None = None) -> FastAPI:
+    """The whole application. `trainer` tells what the server knows of its trainer process (see serve.Trainer)."""
+    app = FastAPI(title=f"Labeler: {project.name}", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(routes(project, trainer))
+    theme = gr.themes.Base(font=FONT, font_mono=MONO)  # plain strings: no font is fetched from anywhere
+    gr.mount_gradio_app(
+        app,
+        _shell(project.name),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        favicon_path=str(HERE / "favicon.svg"),
+        theme=theme,
+        head=HEAD,
+    )
+    app.add_middleware(Guard)
+    return app
+
+
+def _shell(name: str) -> gr.Blocks:
+    with gr.Blocks(title=f"{name} – Labeler", fill_width=True, analytics_enabled=False) as shell:
+        label.header()
+        with gr.Tabs(elem_id="lab-tabs"):
+            with gr.Tab("Label", id="label"):
+                label.canvas()
+            with gr.Tab("Learning", id="learning"):
+                learning.panel()
+    return shell

@@ -1,0 +1,426 @@
+// The labeling canvas: the keys, and what they do to the image on screen. The hand never waits for the server.
+
+import { beacon, bus, call, firstState, Refused, state, tell, uid } from './api.js';
+import { Classes } from './classes.js';
+import { askName, help, isTyping } from './dialogs.js';
+import { element } from './dom.js';
+import { Facts } from './facts.js';
+import { Film } from './film.js';
+import { claim, Keep } from './holder.js';
+import { Outbox } from './outbox.js';
+import { Queue } from './queue.js';
+import { Stage } from './stage.js';
+
+const RENEW = 40_000; // ms; a lease lasts 120 s
+const KEPT = 6; // answered images kept decoded, so that undo shows them at once
+const ANSWERS = [
+  ['Backspace', '⌫', 'Undo', 'undo'],
+  [' ', 'Space', 'Skip', 'skip'],
+  ['u', 'U', 'Unsure', 'unsure'],
+  ['f', 'F', 'Flag', 'flag'],
+];
+const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
+
+let running = null;
+
+/** Called by the page for the canvas element; a page that renders it anew gets the running canvas stopped first. */
+export async function start(host) {
+  running?.stop?.();
+  const root = host.querySelector('.lab');
+  const known = await firstState();
+  const name = known.annotator ?? (await askName(root));
+  const keep = new Keep(known.key);
+  const client = await claim(keep);
+  running = new Canvas(root, known, name, keep, client);
+  await running.begin();
+}
+
+class Canvas {
+  constructor(root, known, name, keep, client) {
+    Object.assign(this, { root, keep, client, name, key: known.key, version: known.version });
+    this.current = null; // the question of the queue that is on screen, or under the one that is corrected
+    this.correcting = null; // an entry of the filmstrip that is on screen instead
+    this.answers = []; // what Backspace undoes, oldest first
+    this.answered = new Set(); // sample ids answered in this page's life
+    this.hints = localStorage.getItem('labeler.hints') === '1';
+    this.peek = null; // sample id whose guess was revealed by Enter
+    this.times = [];
+    this.stage = new Stage(root);
+    this.classes = new Classes(root, known.classes, (classId) => this.answer('label', classId));
+    this.film = new Film(root, this.classes, (entry) => this.correct(entry));
+    this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
+    this.perClass = { ...known.counts.per_class };
+    this.outbox = new Outbox(keep, (operations) => this.commit(operations), () => this.reportOutbox());
+    this.queue = new Queue({
+      fetch: (request) => this.post('next', request).then((answer) => answer.questions),
+      release: (sampleIds) => this.post('release', { sample_ids: sampleIds }),
+      held: () => [...(this.current ? [this.current.sample_id] : []), ...this.outbox.sampleIds()],
+      wanted: (sampleId) => sampleId !== this.current?.sample_id && !this.answered.has(sampleId),
+      arrived: () => (this.current ? undefined : this.advance()),
+    });
+  }
+
+  // ---------- begin and end ----------
+
+  async begin() {
+    const listeners = new AbortController();
+    this.stop = () => listeners.abort();
+    const { signal } = listeners;
+    this.buttons(signal);
+    this.root.hidden = false;
+    this.root.dataset.client = this.client;
+    this.root.focus({ preventScroll: true });
+    document.addEventListener('keydown', (event) => (this.root.isConnected ? this.press(event) : this.stop()), { signal });
+    window.addEventListener('pagehide', () => this.outbox.pending && beacon('commit', this.message({ operations: this.outbox.operations })), { signal });
+    window.addEventListener('pageshow', (event) => event.persisted && this.renew(), { signal });
+    document.addEventListener('visibilitychange', () => this.renew(), { signal });
+    bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
+    bus.addEventListener('online', ({ detail }) => detail && this.outbox.problem && this.outbox.retry(), { signal });
+    const renewing = setInterval(() => this.renew(), RENEW);
+    signal.addEventListener('abort', () => clearInterval(renewing));
+    this.outbox.save();
+    this.outbox.flush();
+    await this.remember();
+    await this.resume();
+    this.heed(state());
+    this.queue.fill();
+  }
+
+  /** The filmstrip and what Backspace undoes, as the record has them; what is still in the outbox comes on top. */
+  async remember() {
+    const { answers } = await call('history').catch(() => ({ answers: [] }));
+    const questions = new Map(answers.map((answer) => [answer.sample_id, answer]));
+    const counted = { ...this.perClass }; // the record's answers are in the record's counts
+    for (const answer of answers.reverse()) this.note(answer.uid, answer.kind, answer.class_id, questions.get(answer.sample_id));
+    this.perClass = counted;
+    for (const { uid: operation, kind, sample_id: sampleId, class_id: classId, undoes } of this.outbox.operations) {
+      const question = questions.get(sampleId) ?? this.keep.get(`question.${sampleId}`);
+      if (!question || this.answers.some((answer) => answer.uid === operation)) continue;
+      questions.set(sampleId, question);
+      if (kind === 'undo') this.forget(undoes);
+      else this.note(operation, kind, classId, question);
+    }
+  }
+
+  /** The image that was on screen before a reload comes first, if it is still ours. */
+  async resume() {
+    const shown = this.keep.get('screen');
+    if (!shown || this.answered.has(shown.sample_id)) return;
+    const { held } = await this.post('renew', { sample_ids: [shown.sample_id] }).catch(() => ({ held: [] }));
+    if (held.includes(shown.sample_id)) this.show(shown);
+  }
+
+  // ---------- answers ----------
+
+  get question() {
+    return this.correcting?.question ?? this.current;
+  }
+
+  /** One answer to the image on screen. Nothing is answered that is not visible. */
+  answer(kind, classId = null) {
+    const question = this.question;
+    if (!question) return;
+    if (!this.stage.visible && (kind === 'label' || !question.broken)) return this.stage.flash('One moment, the image is coming');
+    const operation = uid();
+    this.note(operation, kind, classId, question);
+    this.keep.set(`question.${question.sample_id}`, plain(question));
+    this.outbox.push({ uid: operation, kind, sample_id: question.sample_id, class_id: classId, ms: this.stage.elapsed(), ...echo(question) });
+    this.count();
+    this.stage.flash(kind === 'label' ? this.classes.name(classId) : WORDS[kind], kind === 'label' ? this.classes.colour(classId) : undefined);
+    this.classes.mark(classId, true);
+    if (this.correcting) this.goBack();
+    else this.advance();
+  }
+
+  /** Enter: the guess is accepted where it is in sight; otherwise it is shown first. */
+  accept() {
+    const question = this.question;
+    if (!question || question.guess == null) return this.stage.flash('The model has no guess yet');
+    if (question.purpose === 'measure') return this.stage.flash('No hints here: this image measures accuracy');
+    if (this.hinting(question)) return this.answer('label', question.guess);
+    this.peek = question.sample_id;
+    this.paint();
+    this.stage.flash(`${this.classes.name(question.guess)}? Enter accepts`, this.classes.colour(question.guess));
+  }
+
+  /** Takes the newest answer back and puts that very image on screen. */
+  undo() {
+    const answer = this.answers.at(-1);
+    if (!answer) return this.stage.flash('Nothing to undo');
+    const { question } = answer;
+    this.forget(answer.uid);
+    this.outbox.push({ uid: uid(), kind: 'undo', sample_id: question.sample_id, undoes: answer.uid, ...echo(question) });
+    this.stage.flash(`Undone: ${answer.kind === 'label' ? this.classes.name(answer.class_id) : WORDS[answer.kind]}`);
+    if (answer.before) return this.correct(this.film.find(question.sample_id));
+    this.correcting = null;
+    if (this.current) this.queue.putBack(this.current);
+    this.show(question);
+  }
+
+  note(operation, kind, classId, question) {
+    const before = this.film.before(question.sample_id);
+    this.answers.push({ uid: operation, kind, class_id: classId, question, before });
+    delete this.answers.at(-KEPT)?.question.picture; // a decoded photograph is large; it is fetched again when looked at
+    this.answered.add(question.sample_id);
+    this.film.put(question, kind, classId);
+    this.recount(before, -1);
+    this.recount({ kind, class_id: classId }, +1);
+  }
+
+  forget(operation) {
+    const answer = this.answers.find((one) => one.uid === operation);
+    if (!answer) return;
+    this.answers = this.answers.filter((one) => one !== answer);
+    this.film.restore(answer.question, answer.before);
+    if (!answer.before) this.answered.delete(answer.question.sample_id);
+    this.recount({ kind: answer.kind, class_id: answer.class_id }, -1);
+    this.recount(answer.before, +1);
+  }
+
+  recount(answer, n) {
+    if (answer?.kind === 'label') this.perClass[answer.class_id] = Math.max(0, (this.perClass[answer.class_id] || 0) + n);
+  }
+
+  // ---------- what is on screen ----------
+
+  advance() {
+    const question = this.queue.take() ?? null;
+    this.show(question);
+    this.queue.fill();
+  }
+
+  show(question) {
+    this.current = question;
+    this.keep.set('screen', question && plain(question));
+    this.stage.show(question);
+    if (!question) this.sayEmpty();
+    this.paint();
+  }
+
+  /** Puts an answered image on screen again, to be looked at or answered anew. */
+  correct(entry) {
+    if (!entry) return;
+    this.correcting = entry;
+    this.stage.show(entry.question);
+    this.paint();
+  }
+
+  /** Back from a correction to where the person was. */
+  goBack() {
+    if (!this.correcting) return;
+    this.correcting = null;
+    this.stage.show(this.current);
+    if (!this.current) this.sayEmpty();
+    this.paint();
+  }
+
+  walk(step) {
+    const entry = this.film.neighbour(this.correcting, step);
+    if (entry) this.correct(entry);
+    else if (this.correcting) this.goBack();
+  }
+
+  hinting(question) {
+    return Boolean(question?.probs) && question.purpose !== 'measure' && (this.hints || this.peek === question.sample_id);
+  }
+
+  paint() {
+    const { question, correcting } = this;
+    const hinting = this.hinting(question);
+    this.classes.hints(hinting ? question.probs : null, question?.guess);
+    this.classes.mark(correcting?.kind === 'label' ? correcting.class_id : null);
+    this.classes.counts(this.perClass);
+    this.film.select(correcting);
+    this.facts.show(question, hinting, correcting && this.film.word(correcting));
+    this.root.querySelector('.hints').setAttribute('aria-pressed', String(this.hints));
+  }
+
+  sayEmpty() {
+    const open = state()?.counts.open ?? 0;
+    if (!this.queue.empty) this.stage.say('Getting the next images…', '');
+    else if (open > 0) this.stage.say('The rest is on other screens', 'Other people or tabs hold the last open images. They come here when they are given back.');
+    else this.stage.say('Everything is answered', 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.');
+  }
+
+  // ---------- the server ----------
+
+  message(body) {
+    return { project: this.key, client: this.client, ...body };
+  }
+
+  async post(path, body) {
+    try {
+      return await call(path, this.message(body));
+    } catch (problem) {
+      if (problem instanceof Refused && problem.status === 401) await askName(this.root);
+      throw problem;
+    }
+  }
+
+  async commit(operations) {
+    const answer = await this.post('commit', { operations });
+    for (const { uid: operation, reason } of answer.refused) {
+      this.forget(operation);
+      this.say(`An answer could not be stored: ${reason}`);
+    }
+    for (const { sample_id: sampleId } of operations) sessionStorage.removeItem(`${this.keep.prefix}question.${sampleId}`);
+    if (this.outbox.pending === operations.length) this.trust(answer.counts);
+    return answer;
+  }
+
+  /** The server's counts hold once nothing of ours is on its way. */
+  trust(counts) {
+    this.perClass = { ...counts.per_class };
+    this.classes.counts(this.perClass);
+    tell('counts', counts);
+  }
+
+  reportOutbox() {
+    const { pending, problem } = this.outbox;
+    this.root.dataset.pending = pending;
+    tell('outbox', { pending, problem });
+  }
+
+  /** The state of the project as the poll brings it. */
+  heed(known) {
+    if (known.key !== this.key) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
+    if (!this.outbox.pending) this.trust(known.counts);
+    this.facts.offer(known.acquisitions, known.acquisition);
+    if (known.generated?.url !== this.drawn) {
+      this.drawn = known.generated?.url;
+      this.classes.draw(known.generated);
+      this.facts.drawn(known.generated);
+    }
+    if (known.version !== this.version) {
+      this.version = known.version;
+      this.queue.rerank();
+    }
+    if (!this.current && !this.correcting) this.sayEmpty();
+  }
+
+  /** Keeps what is on screen and ahead of it ours. What somebody else has meanwhile taken goes. */
+  async renew() {
+    if (document.visibilityState !== 'visible') return;
+    const mine = [...(this.current ? [this.current.sample_id] : []), ...this.queue.ids()];
+    if (!mine.length) return;
+    const { held } = await this.post('renew', { sample_ids: mine }).catch(() => ({ held: mine }));
+    const onTheWay = new Set(this.outbox.sampleIds());
+    const lost = new Set(mine.filter((sampleId) => !held.includes(sampleId) && !onTheWay.has(sampleId)));
+    this.queue.drop(lost);
+    if (lost.has(this.current?.sample_id) && !this.answered.has(this.current.sample_id)) {
+      if (!this.correcting) this.stage.flash('That image was answered by somebody else');
+      this.current = null;
+      if (!this.correcting) this.advance();
+    }
+  }
+
+  async choose(acquisition) {
+    this.root.focus({ preventScroll: true });
+    await call('acquisition', { project: this.key, acquisition }).then(
+      () => this.stage.flash(`From the next version on: ${this.facts.name(acquisition)}`),
+      (problem) => this.stage.flash(problem.message),
+    );
+  }
+
+  // ---------- keys and buttons ----------
+
+  press(event) {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || isTyping(event.target) || !this.root.offsetParent) return;
+    const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
+    if (onButton) return; // a button that was reached with Tab does what it says
+    const action = this.action(event.key);
+    if (!action) return;
+    event.preventDefault();
+    if (!event.repeat) action();
+  }
+
+  action(key) {
+    const known = this.classes.byKey.get(key.toLowerCase());
+    if (known) return () => this.answer('label', known.id);
+    const actions = {
+      ' ': () => this.answer('skip'),
+      s: () => this.answer('skip'),
+      u: () => this.answer('unsure'),
+      f: () => this.answer('flag'),
+      m: () => this.toggleHints(),
+      z: () => this.stage.flash(this.stage.toggleZoom() ? 'Actual pixels' : 'Fitted'),
+      '?': () => this.openHelp(),
+      enter: () => this.accept(),
+      backspace: () => this.undo(),
+      escape: () => this.goBack(),
+      arrowleft: () => this.walk(-1),
+      arrowright: () => this.walk(+1),
+    };
+    return Object.hasOwn(actions, key.toLowerCase()) ? actions[key.toLowerCase()] : null;
+  }
+
+  buttons(signal) {
+    const bar = this.root.querySelector('.actions');
+    for (const [key, shown, text, name] of ANSWERS) {
+      const button = element('button', `act act-${name}`);
+      button.type = 'button';
+      button.append(element('span', '', text), element('kbd', '', shown));
+      button.addEventListener('click', () => this.action(key)());
+      bar.append(button);
+    }
+    this.root.querySelector('.hints').addEventListener('click', () => this.toggleHints());
+    this.root.querySelector('.back-to-queue').addEventListener('click', () => this.goBack());
+    bus.addEventListener('help', () => this.openHelp(), { signal });
+    bus.addEventListener('rename', () => this.rename(), { signal });
+    document.addEventListener('click', (event) => this.refocus(event), { signal });
+  }
+
+  /** A button keeps the focus after a mouse click, and Space or Enter would press it again. */
+  refocus(event) {
+    if (event.detail === 0 || isTyping(event.target)) return; // detail 0: pressed by keyboard
+    requestAnimationFrame(() => this.root.offsetParent && !document.querySelector('dialog[open]') && this.root.focus({ preventScroll: true }));
+  }
+
+  toggleHints() {
+    this.hints = !this.hints;
+    this.peek = null;
+    localStorage.setItem('labeler.hints', this.hints ? '1' : '0');
+    this.paint();
+    if (this.hints && this.question?.purpose === 'measure') this.stage.flash('No hints here: this image measures accuracy');
+    else if (this.hints && !this.question?.probs) this.stage.flash('Hints come with the first model');
+  }
+
+  openHelp() {
+    help(this.root);
+  }
+
+  /** Another person sits down: new name, new holder. What the first one pressed is sent under the first name. */
+  async rename() {
+    await this.outbox.flush();
+    if (this.outbox.pending) return this.stage.flash('Some answers are not saved yet. Change the name when they are.');
+    await this.post('release', { sample_ids: [] }).catch(() => {});
+    const name = await askName(this.root, this.name);
+    if (!name || name === this.name) return this.renew();
+    this.keep.clear();
+    location.reload();
+  }
+
+  /** The pace in answers a minute over the newest ones; pauses do not count. */
+  count() {
+    this.times = [...this.times.slice(-40), performance.now()];
+    const gaps = this.times.slice(1).map((time, i) => time - this.times[i]).filter((gap) => gap < 20_000);
+    const total = gaps.reduce((sum, gap) => sum + gap, 0);
+    tell('rate', gaps.length >= 3 ? (60_000 * gaps.length) / total : null);
+  }
+
+  say(text) {
+    this.root.querySelector('.lab-say').textContent = text;
+    this.stage.flash(text);
+  }
+}
+
+/** What an answer carries of the question it answers. */
+function echo({ version, acquisition, score, rank, guess, probs, purpose }) {
+  const known = { version, acquisition, score, rank, predicted_class_id: guess, predicted_prob: probs?.[guess], purpose };
+  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined && value !== null));
+}
+
+/** A question without its picture, as it can be kept. */
+function plain({ picture, ...question }) {
+  return question;
+}

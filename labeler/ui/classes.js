@@ -1,0 +1,87 @@
+// The class list: key, what the model draws for the class, name, count; with hints on, the model's probabilities.
+
+import { element } from './dom.js';
+
+const DENSE = 14; // more classes than this are listed in narrow rows
+
+export class Classes {
+  /** @param choose called with a class id when its button is clicked */
+  constructor(root, classes, choose) {
+    this.list = root.querySelector('.classes');
+    this.classes = classes;
+    this.byId = new Map(classes.map((c) => [c.id, c]));
+    this.byKey = new Map(classes.filter((c) => c.key).map((c) => [c.key.toLowerCase(), c]));
+    this.buttons = new Map(classes.map((c) => [c.id, this.button(c, choose)]));
+    this.list.classList.toggle('dense', classes.length > DENSE);
+    this.list.classList.toggle('very-dense', classes.length > 2 * DENSE);
+    this.list.replaceChildren(...this.buttons.values());
+  }
+
+  button(c, choose) {
+    const button = element('button', 'class');
+    button.type = 'button';
+    button.dataset.classId = c.id;
+    button.title = c.name;
+    button.style.setProperty('--c', c.colour);
+    if (c.key) button.setAttribute('aria-keyshortcuts', c.key);
+    button.append(element('i', 'bar'), element('kbd', '', c.key ? c.key.toUpperCase() : ''), element('i', 'drawn'));
+    button.append(element('span', 'name', c.name), element('span', 'percent'), element('span', 'count'));
+    button.addEventListener('click', () => choose(c.id));
+    return button;
+  }
+
+  name(classId) {
+    return this.byId.get(classId)?.name ?? 'an archived class';
+  }
+
+  colour(classId) {
+    return this.byId.get(classId)?.colour ?? '#888';
+  }
+
+  counts(perClass) {
+    for (const [id, button] of this.buttons) {
+      const n = perClass[id] || 0;
+      button.querySelector('.count').textContent = n ? n.toLocaleString('en') : '';
+      button.setAttribute('aria-label', `${this.name(id)}, ${n} labeled`);
+    }
+  }
+
+  /** Probabilities as bars and the guess marked; null takes them away. */
+  hints(probs, guess) {
+    for (const [id, button] of this.buttons) {
+      const p = probs?.[id];
+      button.querySelector('.percent').textContent = p === undefined ? '' : `${Math.round(100 * p)}%`;
+      button.querySelector('.bar').style.width = p === undefined ? '0' : `${100 * p}%`;
+      button.classList.toggle('guess', Boolean(probs) && id === guess);
+    }
+    this.list.classList.toggle('hinted', Boolean(probs));
+  }
+
+  /** The class an image on screen has already, and the one just pressed. */
+  mark(classId, pressed = false) {
+    for (const [id, button] of this.buttons) button.classList.toggle(pressed ? 'pressed' : 'current', id === classId);
+    if (pressed && classId !== null) setTimeout(() => this.buttons.get(classId)?.classList.remove('pressed'), 300);
+  }
+
+  /** One generated image beside each class name, cut out of the sheet (a row for each class). */
+  draw(generated) {
+    for (const [id, button] of this.buttons) {
+      const row = generated ? generated.class_ids.indexOf(id) : -1;
+      if (row >= 0) tile(button.querySelector('.drawn'), generated, row, 0, 28);
+      button.querySelector('.drawn').hidden = row < 0;
+    }
+  }
+}
+
+/** Shows image (row, column) of a sheet of generated images in `target`, `size` pixels wide. */
+export function tile(target, generated, row, column, size) {
+  const { url, n, height, width, class_ids: ids } = generated;
+  const factor = size / width;
+  Object.assign(target.style, {
+    width: `${size}px`,
+    height: `${height * factor}px`,
+    backgroundImage: `url(${url})`,
+    backgroundSize: `${n * width * factor}px ${ids.length * height * factor}px`,
+    backgroundPosition: `${-column * width * factor}px ${-row * height * factor}px`,
+  });
+}

@@ -1,0 +1,178 @@
+"""What the routes share: the loop of each browser tab, and the project told as plain JSON values."""
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labeler.loop import Loop, Question
+from labeler.project import Project
+from labeler.ui import pictures
+from model import ACQUISITIONS
+from storage import Event, NewEvent, Sample
+
+LOOPS = 200  # browser tabs remembered; a forgotten one gets a new loop, its leases are in the database
+HISTORY = 60
+
+
+class Desk:
+    """One project as the page sees it."""
+
+    def __init__(self, project: Project, trainer: Callable[[], dict[str, Any]] | None) -> None:
+        self.project = project
+        self.key = _key(project)
+        self.acquisitions = tuple(ACQUISITIONS)
+        self._trainer = trainer
+        self._loops: OrderedDict[tuple[str, str], Loop] = OrderedDict()
+        self._lock = threading.Lock()
+        self._sheet: tuple[int, bytes] | None = None
+
+    # ---------- questions and answers ----------
+
+    def ask(self, name: str, client: str, n: int, have: Sequence[int], replace: bool) -> list[dict[str, Any]]:
+        """Up to n questions beyond those the tab has, leased to it. What it has stays leased."""
+        questions = self._loop(name, client).ask_many(n, have=have, replace=replace)
+        return [self._question(question) for question in questions]
+
+    def commit(self, name: str, client: str, events: list[NewEvent]) -> tuple[list[str], list[dict[str, str]]]:
+        """(uids that are stored now, refused ones with the reason). A refused answer never holds up the others."""
+        loop = self._loop(name, client)
+        try:
+            return loop.commit(events), []
+        except (KeyError, ValueError):
+            pass  # one of them is impossible: find out which
+        stored, refused = [], []
+        for event in events:
+            try:
+                stored += loop.commit([event])
+            except (KeyError, ValueError) as problem:
+                refused.append({"uid": event.uid, "reason": str(problem.args[0] if problem.args else problem)})
+        return stored, refused
+
+    def renew(self, name: str, client: str, sample_ids: Sequence[int]) -> list[int]:
+        """Those of sample_ids that are the tab's now, for two more minutes. One that ran out is taken again if open."""
+        return self.project.store.lease(sample_ids, len(sample_ids), name, client)
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """The newest answers of an annotator that were not undone, newest first."""
+        events = self.project.store.events(annotator=name, newest_first=True, limit=4 * HISTORY)
+        undone = {event.undoes for event in events if event.kind == "undo"}
+        kept = [e for e in events if e.kind not in ("undo", "comment") and e.uid not in undone][:HISTORY]
+        return [self._answer(event) for event in kept]
+
+    def _loop(self, name: str, client: str) -> Loop:
+        with self._lock:
+            holder = (name, client)
+            if holder not in self._loops:
+                self._loops[holder] = self.project.loop(annotator=name, client=client)
+            self._loops.move_to_end(holder)
+            while len(self._loops) > LOOPS:
+                self._loops.popitem(last=False)
+            return self._loops[holder]
+
+    def _question(self, question: Question) -> dict[str, Any]:
+        sample = self.project.store.sample(question.sample_id)
+        return _shown(sample) | {
+            "version": question.version,
+            "acquisition": question.acquisition,
+            "score": question.score,
+            "rank": question.rank,
+            "purpose": question.purpose,
+            "probs": question.probs,
+            "guess": question.guess,
+            "doubt": question.doubt,
+            "why": question.why,
+        }
+
+    def _answer(self, event: Event) -> dict[str, Any]:
+        published = self.project.published()
+        probs = published.probs_of(event.sample_id) if published else None
+        return _shown(self.project.store.sample(event.sample_id)) | {
+            "uid": event.uid,
+            "kind": event.kind,
+            "class_id": event.class_id,
+            "purpose": event.purpose,
+            "version": published.version if published else None,
+            "probs": probs,
+            "guess": max(probs, key=probs.__getitem__) if probs else None,
+        }
+
+    # ---------- the state of things ----------
+
+    def counts(self) -> dict[str, Any]:
+        counts = self.project.store.counts()
+        return counts | {"per_class": {str(class_id): n for class_id, n in counts["per_class"].items()}}
+
+    def state(self) -> dict[str, Any]:
+        """Everything the header and the class list show."""
+        store, published = self.project.store, self.project.published()
+        return {
+            "project": self.project.name,
+            "key": self.key,
+            "classes": [{"id": c.id, "name": c.name, "key": c.key, "colour": c.colour} for c in store.classes()],
+            "counts": self.counts(),
+            "version": published.version if published else None,
+            "version_labels": published.labels if published else None,
+            "accuracy": accuracy(published.metrics) if published else [],
+            "generated": _generated(published) if published else None,
+            "trainer": self._trainer_state(),
+            "acquisition": store.setting("acquisition", self.acquisitions[0]),
+            "acquisitions": list(self.acquisitions),
+        }
+
+    def _trainer_state(self) -> dict[str, Any]:
+        process = self.project.store.process("trainer") or {"alive": False}
+        told = ("alive", "phase", "step", "steps_total", "version", "message")
+        watched = self._trainer() if self._trainer else {"wanted": False, "restarts": 0, "restarted_ago": None}
+        return {name: process.get(name) for name in told} | watched
+
+    def generated_sheet(self, version: int) -> bytes | None:
+        """All generated images of a version in one PNG: a row for each class."""
+        if self._sheet and self._sheet[0] == version:
+            return self._sheet[1]
+        row = next((v for v in self.project.store.versions() if v.version == version), None)
+        sheet = pictures.sheet(self.project.folder / row.folder / "generated.npy") if row else None
+        if sheet is not None:
+            self._sheet = (version, sheet)
+        return sheet
+
+
+def accuracy(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Accuracies with the number of images each stands on; none without its n."""
+    kinds = [kind for kind in ("gold", "measured") if metrics.get(f"{kind}_n") and f"{kind}_accuracy" in metrics]
+    return [{"kind": kind, "value": metrics[f"{kind}_accuracy"], "n": metrics[f"{kind}_n"]} for kind in kinds]
+
+
+def _generated(published: Any) -> dict[str, Any]:
+    classes, n, height, width = published.generated.shape[:4]
+    return {
+        "url": f"/labeler/generated/{published.version}",
+        "version": published.version,
+        "labels": published.labels,
+        "class_ids": published.class_ids[:classes],
+        "n": n,
+        "height": height,
+        "width": width,
+    }
+
+
+def _shown(sample: Sample) -> dict[str, Any]:
+    head = sample.sha256[:16]
+    return {
+        "sample_id": sample.id,
+        "name": sample.name,
+        "width": sample.width,
+        "height": sample.height,
+        "image": f"/labeler/image/{sample.id}?v={head}",
+        "thumb": f"/labeler/thumb/{sample.id}?v={head}",
+    }
+
+
+def _key(project: Project) -> str:
+    """The project's lasting name for browsers: made once, kept with the project."""
+    key = project.store.setting("page_key")
+    if key is None:
+        key = secrets.token_hex(8)
+        project.store.set_setting("page_key", key)
+    return str(key)

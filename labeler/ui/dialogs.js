@@ -1,0 +1,79 @@
+// The two dialogs of the labeling screen: who is labeling, and the keyboard.
+
+import { call } from './api.js';
+import { element } from './dom.js';
+
+const KEYS = [
+  [['1', '…', '9', '0', 'A', '…'], 'Label with that class, and on to the next image'],
+  [['Enter'], "Accept the model's guess (shows it first while hints are hidden)"],
+  [['Backspace'], 'Undo: the image you answered last comes back'],
+  [['Space', 'S'], 'Skip'],
+  [['U'], 'Unsure: somebody should look again'],
+  [['F'], 'Flag: something is wrong with the image'],
+  [['M'], "Show or hide the model's hints"],
+  [['←', '→'], 'Back through your answers, and forward; a class key corrects'],
+  [['Z'], 'Actual pixels, or fitted'],
+  [['Esc'], 'Back to the queue'],
+  [['?'], 'This help'],
+];
+
+/** True where a key belongs to what has the focus: a field, a menu, an open dialog. */
+export function isTyping(target) {
+  if (document.querySelector('dialog[open]')) return true;
+  return Boolean(target?.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target?.tagName ?? '') || target?.closest?.('[role=combobox], [role=listbox]'));
+}
+
+export function help(root) {
+  const dialog = root.querySelector('.help');
+  if (dialog.open) return;
+  const list = dialog.querySelector('dl');
+  list.replaceChildren(...KEYS.flatMap(([keys, text]) => [keysOf(keys), element('dd', '', text)]));
+  dialog.querySelector('.close').onclick = () => dialog.close();
+  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  dialog.onkeydown = (event) => event.key === '?' && (event.preventDefault(), dialog.close());
+  dialog.onclose = () => root.focus({ preventScroll: true });
+  dialog.showModal();
+}
+
+function keysOf(keys) {
+  const term = element('dt');
+  term.append(...keys.map((key) => (key === '…' ? element('span', '', '…') : element('kbd', '', key))));
+  return term;
+}
+
+let asking = null;
+
+/** Asks for a name until the server takes one. With `known` it can be left without a change. */
+export function askName(root, known = null) {
+  asking ??= new Promise((resolve) => showNameDialog(root, known, resolve)).finally(() => (asking = null));
+  return asking;
+}
+
+function showNameDialog(root, known, resolve) {
+  root.hidden = false;
+  const dialog = root.querySelector('.who');
+  const [form, input, problem] = ['form', 'input', '.problem'].map((selector) => dialog.querySelector(selector));
+  input.value = known ?? '';
+  problem.textContent = '';
+  const done = (name) => {
+    dialog.close();
+    root.focus({ preventScroll: true });
+    resolve(name);
+  };
+  dialog.oncancel = (event) => {
+    event.preventDefault();
+    if (known) done(known);
+  };
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      done((await call('name', { name: input.value })).annotator);
+    } catch (refusal) {
+      problem.textContent = refusal.message;
+      input.focus();
+    }
+  };
+  dialog.showModal();
+  input.focus();
+  input.select();
+}

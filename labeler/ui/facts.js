@@ -1,0 +1,74 @@
+// The line under the image: its name, why it is asked, how unsure the model is, and how the next one is chosen.
+
+import { element, number } from './dom.js';
+
+const ACQUISITIONS = {
+  coverage: ['Coverage', 'Typical images of groups nothing is labeled in yet, then what the model is unsure of'],
+  margin: ['Margin', 'Images torn between two classes'],
+  least_confident: ['Least confident', 'Images whose best guess is weak'],
+  entropy: ['Entropy', 'Images spread over many classes'],
+  random: ['Random', 'Drawn at random, whatever the model thinks'],
+};
+const TORN = 'between '; // how a reason that names classes begins
+
+export class Facts {
+  constructor(root, classes, choose) {
+    Object.assign(this, { root, classes });
+    this.select = root.querySelector('.fact-ask select');
+    this.select.addEventListener('change', () => choose(this.select.value));
+    this.offered = '';
+  }
+
+  /** The facts of the question on screen. A reason that names classes is a hint, and shown as one only. */
+  show(question, hinting, corrected) {
+    this.text('.fact-name', question ? `${question.name}  ·  ${question.width} × ${question.height}` : '');
+    const why = question?.why ?? '';
+    this.text('.fact-why', why.startsWith(TORN) && !hinting ? 'the model is torn between two classes' : why);
+    const doubt = this.root.querySelector('.fact-doubt');
+    doubt.hidden = question?.doubt == null;
+    if (!doubt.hidden) {
+      doubt.querySelector('i i').style.width = `${100 * question.doubt}%`;
+      doubt.querySelector('span').textContent = `doubt ${question.doubt.toFixed(2)}`;
+    }
+    const banner = this.root.querySelector('.stage-banner');
+    banner.hidden = !corrected;
+    if (corrected) {
+      banner.querySelector('b').textContent = `Your answer: ${corrected}`;
+      banner.querySelector('span').textContent = 'Press a class to correct it.';
+    }
+  }
+
+  text(selector, text) {
+    const target = this.root.querySelector(selector);
+    target.textContent = text;
+    target.title = text;
+  }
+
+  /** The acquisitions to choose from, the one in force selected. */
+  offer(acquisitions, chosen) {
+    if (this.offered !== acquisitions.join()) {
+      this.offered = acquisitions.join();
+      this.select.replaceChildren(...acquisitions.map((value) => this.option(value)));
+    }
+    if (document.activeElement !== this.select) this.select.value = chosen;
+    this.select.title = ACQUISITIONS[chosen]?.[1] ?? '';
+  }
+
+  option(value) {
+    const option = element('option', '', this.name(value));
+    option.value = value;
+    option.title = ACQUISITIONS[value]?.[1] ?? '';
+    return option;
+  }
+
+  name(acquisition) {
+    return ACQUISITIONS[acquisition]?.[0] ?? acquisition.replaceAll('_', ' ');
+  }
+
+  /** Which version drew the small pictures beside the class names. */
+  drawn(generated) {
+    const note = this.root.querySelector('.drawn-note');
+    note.hidden = !generated;
+    if (generated) note.textContent = `Small pictures: what the model draws for each class. Version ${number(generated.version)}, ${number(generated.labels)} labels.`;
+  }
+}

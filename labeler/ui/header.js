@@ -1,0 +1,114 @@
+// The header: project, progress, pace, save state, trainer, accuracy. It shows what the poll and the canvas tell.
+
+import { firstState, hear, tell } from './api.js';
+import { accuracyText, element, number } from './dom.js';
+
+const RESTART_SHOWN = 120; // seconds a restart of the trainer stays in sight
+
+export async function start(host) {
+  const top = host.querySelector('.top');
+  const $ = (selector) => top.querySelector(selector);
+  followTheme($('.theme'));
+  hear('state', (known) => show($, known));
+  hear('counts', (counts) => showProgress($, counts));
+  hear('rate', (rate) => ($('.rate').textContent = rate === null ? '' : `${Math.round(rate)} / min`));
+  const saving = { pending: 0, problem: null, online: true };
+  hear('outbox', (outbox) => showSaving($, Object.assign(saving, outbox)));
+  hear('online', (online) => showSaving($, Object.assign(saving, { online })));
+  $('.open-help').addEventListener('click', () => tell('help'));
+  $('.person').addEventListener('click', () => tell('rename'));
+  show($, await firstState());
+}
+
+function show($, known) {
+  $('.project').textContent = known.project;
+  $('.project').title = known.project;
+  $('.person').textContent = known.annotator ?? '';
+  $('.person').hidden = !known.annotator;
+  showProgress($, known.counts);
+  showTrainer($, known);
+  $('.accuracy').hidden = !known.accuracy.length;
+  $('.accuracy').replaceChildren(...known.accuracy.map((one) => element('span', one.kind, accuracyText(one))));
+  $('.accuracy').title = 'Accuracy of the newest version. Gold: images whose class was known beforehand. Measured: images drawn at random and labeled here, never learned from.';
+}
+
+function showProgress($, counts) {
+  const total = counts.pool + counts.measure;
+  const bar = $('.progress');
+  bar.setAttribute('aria-valuemax', total);
+  bar.setAttribute('aria-valuenow', counts.labeled);
+  bar.firstElementChild.style.width = `${total ? (100 * counts.labeled) / total : 0}%`;
+  $('.progress-text').textContent = `${number(counts.labeled)} of ${number(total)} labeled`;
+}
+
+/** The number that is not saved is always the exact one; 'All saved' means none. */
+function showSaving($, { pending, problem, online }) {
+  const offline = !online || problem !== null;
+  const shown = offline ? 'offline' : pending ? 'saving' : 'saved';
+  const texts = {
+    saved: 'All saved',
+    saving: `Saving ${number(pending)}…`,
+    offline: pending ? `Offline · ${number(pending)} not saved yet` : 'Offline',
+  };
+  const save = $('.save');
+  if (save.dataset.state !== shown && (offline || save.dataset.state === 'offline')) $('.top-say').textContent = texts[shown];
+  save.dataset.state = shown;
+  save.lastElementChild.textContent = texts[shown];
+  save.title = offline ? 'The server does not answer. Your answers are kept in this tab and sent again until they are stored.' : 'Answers are stored by the server before they count as saved.';
+}
+
+function showTrainer($, { trainer, version, version_labels: labels }) {
+  const [phase, text] = trainerState(trainer, version);
+  const chip = $('.trainer');
+  const restarted = trainer.restarts > 0 && trainer.restarted_ago !== null && trainer.restarted_ago < RESTART_SHOWN;
+  chip.dataset.phase = phase;
+  $('.trainer-text').textContent = text + (restarted ? ' · restarted' : '');
+  const known = version === null ? 'No version of the model yet.' : `Version ${version} learned from ${number(labels)} labels.`;
+  chip.title = [known, restarted ? `The trainer stopped and was started again (${trainer.restarts}×).` : '', trainer.message ?? ''].filter(Boolean).join(' ');
+  const warming = phase === 'warm_up' && trainer.steps_total > 0;
+  $('.warm').hidden = !warming;
+  if (warming) $('.warm i').style.width = `${Math.min(100, (100 * trainer.step) / trainer.steps_total)}%`;
+}
+
+/** [phase, words for it]. */
+export function trainerState(trainer, version) {
+  const named = (text) => (version === null ? text : `${text} · v${version}`);
+  if (!trainer.alive) {
+    if (!trainer.wanted) return ['off', named('Trainer off')];
+    return trainer.restarts ? ['down', named('Trainer restarting…')] : ['starting', named('Trainer starting…')];
+  }
+  const share = trainer.steps_total > 0 ? ` ${Math.min(100, Math.round((100 * trainer.step) / trainer.steps_total))}%` : '';
+  const texts = {
+    starting: named('Trainer starting…'),
+    warm_up: `Warming up${share}`,
+    learning: named('Learning'),
+    settling: named('Settling'),
+    idle: named('Up to date'),
+    paused: named('Paused'),
+    failed: 'Trainer failed',
+  };
+  return [trainer.phase, texts[trainer.phase] ?? named(trainer.phase ?? 'Trainer')];
+}
+
+// ---------- light and dark ----------
+
+const darkSystem = matchMedia('(prefers-color-scheme: dark)');
+
+/** Follows the system until a person chooses otherwise; choosing what the system has follows it again. */
+function followTheme(button) {
+  const apply = () => {
+    const chosen = localStorage.getItem('labeler.theme');
+    const dark = chosen ? chosen === 'dark' : darkSystem.matches;
+    document.body.classList.toggle('dark', dark);
+    button.textContent = dark ? '☀' : '☾';
+    return dark;
+  };
+  button.addEventListener('click', () => {
+    const wanted = apply() ? 'light' : 'dark';
+    if ((wanted === 'dark') === darkSystem.matches) localStorage.removeItem('labeler.theme');
+    else localStorage.setItem('labeler.theme', wanted);
+    apply();
+  });
+  darkSystem.addEventListener('change', () => requestAnimationFrame(apply)); // after Gradio's own listener
+  apply();
+}

@@ -1,0 +1,192 @@
+// The Learning tab: key numbers, learning curves, what the model draws, labels of each class.
+
+import { bus, call, firstState, state } from './api.js';
+import { drawChart, interval } from './chart.js';
+import { tile } from './classes.js';
+import { accuracyText, element, number, percent } from './dom.js';
+
+const CHARTS = {
+  accuracy: { series: ['gold', 'measured'], format: percent, floor: 0, ceiling: 1 },
+  elbo: { series: ['elbo'], format: nats },
+  log_px: { series: ['log_px'], format: nats },
+  kl_z: { series: ['kl_z'], format: nats },
+};
+const TILE = 40;
+
+let running = null;
+
+/** Called by the page when the tab is first opened, and again if it renders the element anew. */
+export async function start(host) {
+  running?.abort();
+  running = new AbortController();
+  const tab = new Learning(host.querySelector('.learn'));
+  bus.addEventListener('state', ({ detail }) => tab.heed(detail), { signal: running.signal });
+  const sizes = new ResizeObserver(() => tab.charts());
+  sizes.observe(tab.root);
+  running.signal.addEventListener('abort', () => sizes.disconnect());
+  tab.heed(await firstState());
+}
+
+class Learning {
+  constructor(root) {
+    Object.assign(this, { root, versions: [], shown: undefined, along: null, pinned: null, fetching: false });
+    root.querySelectorAll('[data-along]').forEach((button) => button.addEventListener('click', () => this.turn(button.dataset.along)));
+    root.querySelector('.when input').addEventListener('input', (event) => this.pin(Number(event.target.value)));
+  }
+
+  /** New state: the cheap parts at once, the curves only when there is a new version and somebody looks. */
+  async heed(known) {
+    if (!this.root.offsetParent) return;
+    this.bars(known);
+    this.cards(known);
+    if (this.fetching || known.version === this.shown) return;
+    this.fetching = true;
+    try {
+      this.versions = (await call('learning')).versions;
+      this.shown = known.version;
+      this.cards(known);
+      this.charts();
+      this.gallery(state());
+    } catch {
+      // the header says that the server is away; the next state tries again
+    }
+    this.fetching = false;
+  }
+
+  cards(known) {
+    const metrics = this.versions.at(-1)?.metrics ?? {};
+    const total = known.counts.pool + known.counts.measure;
+    const cards = [
+      ['Labeled', number(known.counts.labeled), `of ${number(total)}; ${number(known.counts.skipped)} skipped, ${number(known.counts.unsure)} unsure, ${number(known.counts.flagged)} flagged`],
+      ['Model', known.version === null ? '–' : `v${known.version}`, known.version === null ? 'not published yet' : `learned from ${number(known.version_labels)} labels in ${number(this.versions.at(-1)?.steps ?? 0)} steps`],
+      ...accuracyCards(known.accuracy),
+      ['ELBO', metrics.elbo === undefined ? '–' : nats(metrics.elbo), metrics.elbo === undefined ? 'comes with the first version' : `nats an image, on ${number(metrics.validation_n ?? 0)} images it never trains on`],
+    ];
+    this.root.querySelector('.learn-cards').replaceChildren(...cards.map(card));
+    const wait = this.root.querySelector('.learn-wait');
+    wait.hidden = known.version !== null;
+    this.root.querySelector('.learn-grid').classList.toggle('early', known.version === null);
+    wait.querySelector('span').textContent = waiting(known.trainer);
+  }
+
+  // ---------- curves ----------
+
+  turn(along) {
+    this.along = along;
+    this.charts();
+  }
+
+  /** Against labels, unless there were none so far: then steps tell more. */
+  axis() {
+    return this.along ?? (new Set(this.versions.map((version) => version.labels)).size > 2 ? 'labels' : 'steps');
+  }
+
+  charts() {
+    if (!this.versions.length || !this.root.offsetParent) return;
+    const along = this.axis();
+    this.root.querySelectorAll('[data-along]').forEach((button) => button.setAttribute('aria-pressed', String(button.dataset.along === along)));
+    for (const [name, chart] of Object.entries(CHARTS)) {
+      const panel = this.root.querySelector(`[data-chart=${name}]`);
+      const series = chart.series.map((kind) => this.series(name, kind, along)).filter((one) => one.points.length);
+      drawChart(panel.querySelector('.chart'), series, { ...chart, along });
+      if (name === 'accuracy') panel.querySelector('header p').textContent = accuracyNote(state()?.accuracy ?? []);
+    }
+  }
+
+  /** One value for each place on the axis: the newest version there. */
+  series(name, kind, along) {
+    const points = new Map();
+    for (const version of this.versions) {
+      const value = name === 'accuracy' ? version.metrics[`${kind}_accuracy`] : version.metrics[kind];
+      const n = name === 'accuracy' ? version.metrics[`${kind}_n`] : undefined;
+      if (value !== undefined && value !== null) points.set(version[along], { x: version[along], y: value, n, version: version.version });
+    }
+    return { name: kind, points: [...points.values()].sort((a, b) => a.x - b.x) };
+  }
+
+  // ---------- what the model draws ----------
+
+  /** Versions whose drawings are kept, oldest first. */
+  drawn() {
+    return this.versions.filter((version) => !version.pruned);
+  }
+
+  pin(place) {
+    const kept = this.drawn();
+    this.pinned = place >= kept.length - 1 ? null : kept[place]?.version;
+    this.gallery(state());
+  }
+
+  gallery(known) {
+    const { generated, classes } = known;
+    const panel = this.root.querySelector('.gallery');
+    panel.hidden = !generated;
+    if (!generated) return;
+    const kept = this.drawn();
+    const place = Math.max(0, this.pinned === null ? kept.length - 1 : kept.findIndex((version) => version.version === this.pinned));
+    const version = kept[place] ?? generated;
+    const sheet = { ...generated, url: `/labeler/generated/${version.version}` };
+    panel.querySelector('header p').textContent = `Version ${version.version}, ${number(version.labels)} labels. Every version draws from the same random style, so a change is something learned.`;
+    const slider = panel.querySelector('.when input');
+    Object.assign(slider, { max: Math.max(0, kept.length - 1), value: place });
+    slider.parentElement.hidden = kept.length < 2;
+    slider.setAttribute('aria-valuetext', `version ${version.version}`);
+    panel.querySelector('.drawings').replaceChildren(...generated.class_ids.map((id, row) => drawnRow(classes.find((c) => c.id === id), sheet, row)));
+  }
+
+  bars(known) {
+    const most = Math.max(1, ...known.classes.map((c) => known.counts.per_class[c.id] || 0));
+    this.root.querySelector('.bars').replaceChildren(...known.classes.map((c) => bar(c, known.counts.per_class[c.id] || 0, most)));
+  }
+}
+
+function nats(value) {
+  return value.toFixed(Math.abs(value) < 100 ? 1 : 0);
+}
+
+function card([title, value, note]) {
+  const made = element('div', 'card');
+  made.append(element('span', 'card-title', title), element('b', '', value), element('span', 'card-note', note));
+  return made;
+}
+
+function accuracyCards(accuracy) {
+  if (!accuracy.length) return [['Accuracy', '–', 'needs gold images, or labels of images drawn at random to measure']];
+  const titles = { gold: 'Accuracy on gold images', measured: 'Accuracy, measured' };
+  return accuracy.map(({ kind, value, n }) => [titles[kind], percent(value), `n=${number(n)}, 95% within ${interval(value, n).map(percent).join(' and ')}`]);
+}
+
+function accuracyNote(accuracy) {
+  return accuracy.length ? `Now ${accuracy.map(accuracyText).join(', ')}. The band is the 95% interval.` : 'Not measured yet';
+}
+
+function waiting({ phase, alive, wanted, step, steps_total: total }) {
+  if (alive && phase === 'warm_up' && total > 0) return `It is looking at all images without labels first (${Math.round((100 * step) / total)}%). You can label meanwhile.`;
+  if (alive || wanted) return 'It starts by looking at all images without labels. You can label meanwhile.';
+  return 'No trainer runs for this project: start the server without --no-trainer, or run labeler train.';
+}
+
+function drawnRow(c, sheet, row) {
+  const line = element('div', 'drawn-row');
+  line.setAttribute('role', 'img');
+  line.setAttribute('aria-label', `${sheet.n} images the model draws for ${c?.name ?? 'an archived class'}`);
+  const name = element('span', 'drawn-name', c?.name ?? 'archived');
+  name.style.setProperty('--c', c?.colour ?? '#888');
+  line.append(name);
+  for (let column = 0; column < sheet.n; column++) {
+    const one = element('i');
+    tile(one, sheet, row, column, TILE);
+    line.append(one);
+  }
+  return line;
+}
+
+function bar(c, n, most) {
+  const line = element('div', 'bar-row');
+  const track = element('i');
+  const fill = element('i');
+  Object.assign(fill.style, { width: `${(100 * n) / most}%`, background: c.colour });
+  track.append(fill);
+  line.append(element('span', 'bar-name', c.name), track, element('span', 'bar-count', number(n)));
+  return line;
+}

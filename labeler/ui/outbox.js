@@ -1,0 +1,64 @@
+// The outbox: answers in the order they were given, kept over a reload, sent one request at a time until acknowledged.
+
+const BATCH = 50;
+const FIRST_WAIT = 250;
+const LONGEST_WAIT = 8000;
+
+export class Outbox {
+  /**
+   * @param keep where the outbox survives a reload (holder.js)
+   * @param send async (operations) => {stored: [uid], refused: [{uid, reason}]}; storing a uid twice stores it once
+   * @param changed called after every change
+   */
+  constructor(keep, send, changed) {
+    Object.assign(this, { keep, send, changed, problem: null, wait: FIRST_WAIT, sending: false, timer: 0 });
+    this.operations = keep.get('outbox', []);
+  }
+
+  get pending() {
+    return this.operations.length;
+  }
+
+  sampleIds() {
+    return this.operations.map((operation) => operation.sample_id);
+  }
+
+  push(operation) {
+    this.operations.push(operation);
+    this.save();
+    this.flush();
+  }
+
+  save() {
+    this.keep.set('outbox', this.operations);
+    this.changed();
+  }
+
+  /** Sends at once, as after the network came back. */
+  retry() {
+    clearTimeout(this.timer);
+    this.wait = FIRST_WAIT;
+    this.flush();
+  }
+
+  async flush() {
+    if (this.sending || !this.pending) return;
+    this.sending = true;
+    clearTimeout(this.timer);
+    try {
+      const answer = await this.send(this.operations.slice(0, BATCH));
+      const settled = new Set([...answer.stored, ...answer.refused.map((refusal) => refusal.uid)]);
+      const left = this.operations.filter((operation) => !settled.has(operation.uid));
+      if (left.length === this.pending) throw new Error('The server acknowledged nothing.');
+      this.operations = left;
+      this.problem = null;
+      this.wait = FIRST_WAIT;
+    } catch (problem) {
+      this.problem = problem;
+      this.wait = Math.min(LONGEST_WAIT, 2 * this.wait);
+    }
+    this.sending = false;
+    this.save();
+    if (this.pending) this.timer = setTimeout(() => this.flush(), this.problem ? this.wait : 0);
+  }
+}

@@ -1,0 +1,229 @@
+"""The page's own routes: what is asked, what is committed, what is shown. JSON and pictures, no Gradio.
+
+They are registered before Gradio is mounted. Every change names the project it means, because a browser tab outlives
+the server: a page left open must not send its labels to another project that was started on the same port.
+"""
+
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from labeler.project import Project
+from labeler.ui import learning, pictures
+from labeler.ui.desk import Desk
+from storage import NewEvent
+
+HERE = Path(__file__).parent
+FILES = frozenset(path.name for path in HERE.iterdir() if path.suffix in (".js", ".css", ".svg"))
+COOKIE = "labeler_name"
+A_YEAR = 365 * 24 * 3600
+FOREVER = {"Cache-Control": f"private, max-age={A_YEAR}, immutable"}
+ASK_AGAIN = {"Cache-Control": "no-cache"}
+
+SampleId = Annotated[int, Field(ge=1)]
+Uid = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
+
+
+class Message(BaseModel):
+    """What every change carries: the project the page was opened on, and the browser tab it comes from."""
+
+    project: str
+    client: Uid
+
+
+class Refill(Message):
+    n: int = Field(ge=1, le=32)
+    have: list[SampleId] = []
+    replace: bool = False
+
+
+class Holding(Message):
+    sample_ids: list[SampleId]
+
+
+class Operation(BaseModel):
+    """One press of a key, with what the screen showed when it was pressed."""
+
+    uid: Uid
+    kind: Literal["label", "skip", "unsure", "flag", "undo"]
+    sample_id: SampleId
+    class_id: int | None = None
+    ms: int | None = Field(None, ge=0)
+    version: int | None = None
+    acquisition: str | None = Field(None, max_length=40)
+    score: float | None = None
+    rank: int | None = None
+    predicted_class_id: int | None = None
+    predicted_prob: float | None = None
+    purpose: Literal["learn", "measure"] = "learn"
+    undoes: Uid | None = None
+
+
+class Commit(Message):
+    operations: list[Operation] = Field(max_length=500)
+
+
+class Name(BaseModel):
+    name: str
+
+
+class Choice(BaseModel):
+    project: str
+    acquisition: str
+
+
+def routes(project: Project, trainer: Callable[[], dict[str, Any]] | None = None) -> APIRouter:
+    """All routes of one project, under /labeler."""
+    api = APIRouter(prefix="/labeler")
+    desk = Desk(project, trainer)
+    _sitting(api, desk)
+    _settings(api, desk)
+    _pictures(api, desk)
+    return api
+
+
+def _sitting(api: APIRouter, desk: Desk) -> None:
+    """Questions out, answers in."""
+
+    @api.post("/next")
+    def next_questions(body: Refill, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        return {"questions": desk.ask(name, body.client, body.n, body.have, body.replace)}
+
+    @api.post("/commit")
+    def commit(body: Commit, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        events = [
+            NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
+        ]
+        stored, refused = desk.commit(name, body.client, events)
+        return {"stored": stored, "refused": refused, "counts": desk.counts()}
+
+    @api.post("/release")
+    def release(body: Holding, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        return {"released": desk.project.store.release(name, body.client, keep=body.sample_ids)}
+
+    @api.post("/renew")
+    def renew(body: Holding, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        return {"held": desk.renew(name, body.client, body.sample_ids)}
+
+    @api.get("/history")
+    def history(request: Request) -> dict[str, Any]:
+        return {"answers": desk.history(_name(request))}
+
+
+def _settings(api: APIRouter, desk: Desk) -> None:
+    """Who labels, what is shown in the header, how the next image is chosen."""
+
+    @api.get("/state")
+    def state(request: Request) -> dict[str, Any]:
+        return desk.state() | {"annotator": _cookie(request)}
+
+    @api.post("/name")
+    def name(body: Name, response: Response) -> dict[str, Any]:
+        try:
+            who = annotator_name(body.name)
+        except ValueError as problem:
+            raise HTTPException(422, str(problem)) from None
+        desk.project.store.annotator(who)
+        response.set_cookie(COOKIE, quote(who, safe=""), max_age=A_YEAR, httponly=True, samesite="strict")
+        return {"annotator": who}
+
+    @api.post("/acquisition")
+    def acquisition(body: Choice, request: Request) -> dict[str, Any]:
+        _same_project_and_name(desk, body.project, request)
+        if body.acquisition not in desk.acquisitions:
+            raise HTTPException(422, f"Unknown acquisition; this version knows {', '.join(desk.acquisitions)}.")
+        desk.project.store.set_setting("acquisition", body.acquisition)
+        return {"acquisition": body.acquisition}
+
+    @api.get("/learning")
+    def curves() -> dict[str, Any]:
+        return learning.figures(desk.project.store) | desk.state()
+
+
+def _pictures(api: APIRouter, desk: Desk) -> None:
+    """Images by id, what the model draws, and the page's own files."""
+
+    @api.get("/image/{sample_id}")
+    def image(sample_id: int, request: Request, v: str = "") -> Response:
+        return _picture(desk, sample_id, request, v, pictures.original)
+
+    @api.get("/thumb/{sample_id}")
+    def thumb(sample_id: int, request: Request, v: str = "") -> Response:
+        return _picture(desk, sample_id, request, v, pictures.thumbnail)
+
+    @api.get("/generated/{version}")
+    def generated(version: int, request: Request) -> Response:
+        tag = f'"{desk.key}-{version}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304)
+        sheet = desk.generated_sheet(version)
+        if sheet is None:
+            raise HTTPException(404, f"Version {version} has no generated images (any more).")
+        return Response(sheet, media_type="image/png", headers={**ASK_AGAIN, "ETag": tag})
+
+    @api.get("/ui/{name}")
+    def file(name: str) -> Response:
+        if name not in FILES:
+            raise HTTPException(404, "No such file.")
+        return FileResponse(HERE / name, headers=ASK_AGAIN)
+
+
+def _picture(
+    desk: Desk, sample_id: int, request: Request, v: str, encode: Callable[[Path, Any], tuple[bytes, str]]
+) -> Response:
+    """An image is named by id and the head of its hash; with the right hash it may be kept forever."""
+    try:
+        sample = desk.project.store.sample(sample_id)
+    except KeyError:
+        raise HTTPException(404, f"There is no image {sample_id} in this project.") from None
+    tag = f'"{sample.sha256}"'
+    headers = (FOREVER if v and sample.sha256.startswith(v) else ASK_AGAIN) | {"ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    try:
+        data, media_type = encode(desk.project.folder, sample)
+    except (OSError, ValueError) as problem:
+        raise HTTPException(404, f"{sample.name} cannot be read any more: {problem}") from None
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def _same_project_and_name(desk: Desk, key: str, request: Request) -> str:
+    if key != desk.key:
+        raise HTTPException(409, "Another project is served here now. Reload the page.")
+    return _name(request)
+
+
+def _name(request: Request) -> str:
+    name = _cookie(request)
+    if name is None:
+        raise HTTPException(401, "Say who is labeling first.")
+    return name
+
+
+def _cookie(request: Request) -> str | None:
+    try:
+        return annotator_name(unquote(request.cookies.get(COOKIE, "")))
+    except ValueError:
+        return None
+
+
+def annotator_name(typed: str) -> str:
+    """A name as it is kept: NFC, single spaces, 1 to 40 printable characters."""
+    name = " ".join(unicodedata.normalize("NFC", typed).split())
+    if not name:
+        raise ValueError("Please type a name.")
+    if len(name) > 40 or not name.isprintable():
+        raise ValueError("A name has at most 40 printable characters.")
+    if name.casefold() == "import":
+        raise ValueError("'import' marks labels that came with the images. Please take another name.")
+    return name
