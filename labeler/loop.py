@@ -183,11 +183,11 @@ class Loop:
             known = np.array([*have, *(pick.sample_id for pick in picks)], dtype=np.int64)
             head = len(known) + 4 * at_most  # nearly always enough, and 60,000 ids take a millisecond to look through
             for some in (wanted[:head], wanted[head:]):
+                if at_most <= 0:
+                    return
                 for sample_id in self._lease(some[~np.isin(some, known)], at_most):
                     picks.append(_pick(sample_id, split, published if ranked else None))
                     at_most -= 1
-                if at_most <= 0:
-                    return
 
         measure = orders.shuffled("measure")
         take(measure, self._draw_measured(n) if len(measure) else 0, "measure")

@@ -12,8 +12,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import annotator_ids
 from storage.database import Database, values_of
+from storage.samples import SAMPLE_COLUMNS
 from storage.tables import annotators, classes, events, leases, sample_states, samples
-from storage.values import EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, NewEvent, State
+from storage.values import EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, NewEvent, Sample, State
 
 LEASE_SECONDS = 120
 ALREADY_UNDONE = "retracts nothing: already undone"
@@ -124,6 +125,14 @@ class EventTables(Database):
         with self._reading() as db:
             row = db.execute(_states().where(sample_states.c.sample_id == int(sample_id))).first()
         return State(*row) if row else None
+
+    def decisions(self) -> list[tuple[Sample, Event]]:
+        """Every sample that has a state, by id, with the event that made it."""
+        query = _events().join(sample_states, sample_states.c.event_id == events.c.id)
+        decided = select(*SAMPLE_COLUMNS).join(sample_states, sample_states.c.sample_id == samples.c.id)
+        with self._reading() as db:
+            by_sample = {row.sample_id: _event(row) for row in db.execute(query)}
+            return [(Sample(*row), by_sample[row.id]) for row in db.execute(decided.order_by(samples.c.id))]
 
     def counts(self) -> dict[str, Any]:
         """How many samples there are of each split, and in each state. Gold ones are not among the open."""

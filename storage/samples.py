@@ -20,7 +20,7 @@ T = TypeVar("T")
 CHUNK = 1_000
 PAUSE_SECONDS = 0.005  # between chunks, so that waiting labels get in
 
-COLUMNS = [column for column in samples.c if column.name != "import_id"]
+SAMPLE_COLUMNS = [column for column in samples.c if column.name != "import_id"]
 
 
 class SampleTables(Database):
@@ -45,14 +45,14 @@ class SampleTables(Database):
 
     def sample(self, sample_id: int) -> Sample:
         with self._reading() as db:
-            row = db.execute(select(*COLUMNS).where(samples.c.id == int(sample_id))).first()
+            row = db.execute(select(*SAMPLE_COLUMNS).where(samples.c.id == int(sample_id))).first()
         if row is None:
             raise KeyError(f"There is no sample {sample_id}.")
         return Sample(*row)
 
     def samples(self, split: str | None = None, ids: Iterable[int] | None = None) -> list[Sample]:
         """By id; of one split, or with these ids, when asked for."""
-        query = select(*COLUMNS).order_by(samples.c.id)
+        query = select(*SAMPLE_COLUMNS).order_by(samples.c.id)
         if split is not None:
             query = query.where(samples.c.split == split)
         if ids is not None:
