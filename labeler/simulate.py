@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,22 @@ GENERATED = 500  # images of each class that the judge looks at
 Progress = Callable[[int, int], None]
 
 
-@dataclass
-class Bench:
-    """What every run is measured against: the true labels, the test images, the judge and its floor."""
+@dataclass(frozen=True)
+class Answers:
+    """What the source knows and the loop does not."""
 
-    source: Path
     classes: list[str]
+    truth: dict[str, str]  # name of a training image -> class name
+    test_images: Sequence[np.ndarray] | np.ndarray
+    test_labels: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What every version is measured against."""
+
     test_images: np.ndarray  # (M, S, S[, 3]) at the working size
     test_labels: np.ndarray  # (M,)
-    truth: dict[str, str]  # name of a training image -> class name
     judge: evaluation.Judge
     judge_accuracy: float
     judge_features: np.ndarray  # (M, 128) of the test images
@@ -52,7 +59,7 @@ class Bench:
 class Clock:
     """Seconds since the start, without those spent on measuring."""
 
-    begun: float = field(default_factory=time.time)
+    begun: float
     measuring: float = 0.0
 
     def seconds(self) -> float:
@@ -78,25 +85,37 @@ def simulate(
 
     ValueError when the source has no labels or no test part, or fewer training images than the budget.
     """
+    answers = _answers(source)
+    if budget > len(answers.truth):
+        raise ValueError(f"{source} has {len(answers.truth)} training images; --budget {budget} asks for more")
     (out / "models").mkdir(parents=True, exist_ok=True)
     bench: Bench | None = None
     rows: list[dict[str, Any]] = []
     walls: dict[str, float] = {}
     for i, rng_seed in enumerate(rng_seeds):
-        begun = time.perf_counter()
+        begun = time.time()
         with (
             tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder,
-            _hidden(source, Path(folder) / "project", rng_seed) as project,
+            _hidden(source, answers, Path(folder) / "project", rng_seed) as project,
         ):
-            clock = Clock()
-            bench = bench or _bench(source, project, clock)
-            if budget > len(project.store.sample_ids("pool")):
-                raise ValueError(f"{source} has {len(bench.truth)} training images; --budget {budget} asks for more")
-            run = Run(project, bench, budget, acquisition, rng_seed, out, clock, _share(on_progress, i, len(rng_seeds)))
+            clock = Clock(begun)
+            with clock.stopped():
+                bench = bench or _bench(answers, project)
+            run = Run(
+                project,
+                answers,
+                bench,
+                budget,
+                acquisition,
+                rng_seed,
+                out,
+                clock,
+                _share(on_progress, i, len(rng_seeds)),
+            )
             for row in run.in_steps() if seconds_per_label is None else run.in_real_time(seconds_per_label):
                 rows.append(row)
                 curve.write_rows(out / "curve.csv", rows)  # a cut run leaves what it measured
-        walls[str(rng_seed)] = round(time.perf_counter() - begun, 1)
+        walls[str(rng_seed)] = round(time.time() - begun, 1)
     assert bench is not None
     report = {
         "source": str(source),
@@ -124,37 +143,39 @@ def milestones(budget: int) -> list[int]:
     return [m for m in marks if m < budget] + [budget]
 
 
-def _hidden(source: Path, folder: Path, rng_seed: int) -> Project:
-    """A project of the source's training part whose labels nobody was told."""
+def _answers(source: Path) -> Answers:
+    """ValueError when the source has no test part or no labels."""
     opened = open_source(source)
-    if not opened.classes or not {"train", "test"} <= set(opened.parts):
+    complete = {"train", "test"} <= set(opened.parts)
+    truth = {item.name: item.label for item in opened.items("train") if item.label is not None} if complete else {}
+    test_images, test_labels = opened.load_arrays("test") if complete else ([], None)
+    if not truth or test_labels is None:
         raise ValueError(
             f"{source} is no labeled source with a test part. Expected IDX files named train-* and t10k-*, an .npz "
             "with xtr, ytr, xte, yte, or a folder with train/ and test/ that hold a folder for each class."
         )
-    project = Project.create(folder, opened.classes)
+    names = opened.classes or sorted(
+        {*truth.values(), *test_labels}, key=lambda n: (len(n), n) if n.isdigit() else (99, n)
+    )
+    return Answers(list(names), truth, test_images, test_labels)
+
+
+def _hidden(source: Path, answers: Answers, folder: Path, rng_seed: int) -> Project:
+    """A project of the source's training part whose labels nobody was told."""
+    project = Project.create(folder, answers.classes)
     project.store.set_setting("rng_seed", rng_seed)
     project.import_(source, part="train", measure_share=0.0)
     return project
 
 
-def _bench(source: Path, project: Project, clock: Clock) -> Bench:
-    with clock.stopped():
-        return _measures(source, project)
-
-
-def _measures(source: Path, project: Project) -> Bench:
-    opened = open_source(source)
-    index = {name: i for i, name in enumerate(opened.classes or ())}
+def _bench(answers: Answers, project: Project) -> Bench:
+    """Judge and floor, on the images as the model sees them."""
+    index = {name: i for i, name in enumerate(answers.classes)}
     images = project.images()
     size, channels = images.array.shape[1], 1 if images.array.ndim == 3 else 3
-    test_images, test_names = opened.load_arrays("test")
-    if test_names is None:
-        raise ValueError(f"the test part of {source} has no labels")
-    test = fit_all(test_images, size, channels)
-    test_labels = np.array([index[name] for name in test_names])
-    truth = {item.name: item.label for item in opened.items("train") if item.label is not None}
-    train_labels = np.array([index[truth[s.name]] for s in project.store.samples("pool")])
+    test = fit_all(answers.test_images, size, channels)
+    test_labels = np.array([index[name] for name in answers.test_labels])
+    train_labels = np.array([index[answers.truth[s.name]] for s in project.store.samples("pool")])
     judge = evaluation.judge_for(np.asarray(images.array), train_labels, len(index))
     probs, features = judge.see(test)
     real = _some_of_each(train_labels, GENERATED)
@@ -163,8 +184,7 @@ def _measures(source: Path, project: Project) -> Bench:
         "generated_accuracy": evaluation.accuracy(real_probs, train_labels[real]),
         "generated_frechet": evaluation.frechet_distance(real_features, features),
     }
-    accuracy = evaluation.accuracy(probs, test_labels)
-    return Bench(source, list(index), test, test_labels, truth, judge, accuracy, features, floor)
+    return Bench(test, test_labels, judge, evaluation.accuracy(probs, test_labels), features, floor)
 
 
 def _some_of_each(labels: np.ndarray, n: int) -> np.ndarray:
@@ -179,6 +199,7 @@ class Run:
     """One seed."""
 
     project: Project
+    answers: Answers
     bench: Bench
     budget: int
     acquisition: str
@@ -204,7 +225,7 @@ class Run:
         for given in range(1, self.budget + 1):
             if not held:
                 raise RuntimeError(f"the loop had nothing to ask after {given - 1} of {self.budget} labels")
-            answer(self.project, loop, held.pop(0).sample_id, self.bench.truth)
+            answer(self.project, loop, held.pop(0).sample_id, self.answers.truth)
             have = [q.sample_id for q in held]
             held += loop.ask_many(LOOKAHEAD - len(held), have=have, replace=True)
             learning.sync()
@@ -220,10 +241,10 @@ class Run:
                 yield self._row(given)
 
     def in_real_time(self, seconds_per_label: float) -> Iterator[dict[str, Any]]:
-        """The real server and trainer; afterwards, for each milestone, the first version that had learned as many labels."""
+        """The real server and trainer; afterwards, for each milestone, the first version with that many labels."""
         given = live.sitting(
             self.project,
-            self.bench.truth,
+            self.answers.truth,
             self.budget,
             self.acquisition,
             seconds_per_label,
