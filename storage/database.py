@@ -65,29 +65,25 @@ class Database:
         _must_be_sqlite(path)
         _must_be_writable(path)
         _must_be_writable(path.parent)
+        known = migrations.MIGRATIONS
+        found = _schema_of_file(path)
+        if found > len(known):
+            raise ValueError(
+                f"{path} was written by a newer Labeler (schema {found}, this one knows {len(known)}). "
+                "Upgrade Labeler to open it."
+            )
         store = cls(url)
-        try:
-            store._upgrade(migrations.MIGRATIONS)
-        except DatabaseError as error:
-            store.close()
-            raise ValueError(f"{path} cannot be read ({error.orig}). Restore it from a backup.") from error
-        except BaseException:
-            store.close()
-            raise
+        if found < len(known):
+            try:
+                store._upgrade(known)
+            except BaseException:
+                store.close()
+                raise
         return store
 
     def _upgrade(self, known: Sequence[Migration]) -> None:
-        with self._reading() as db:
-            found = _schema(db, self.path)
-        if found > len(known):
-            raise ValueError(
-                f"{self.path} was written by a newer Labeler (schema {found}, this one knows {len(known)}). "
-                "Upgrade Labeler to open it."
-            )
-        if found == len(known):
-            return
         with self._writing(foreign_keys=False) as db:  # a migration may rebuild a table that others point at
-            found = _schema(db, self.path)  # another process may have been first
+            found = _schema(db.exec_driver_sql, self.path)  # another process may have been first
             try:
                 migrations.upgrade(db, found, known)
             except (DatabaseError, ValueError) as error:
@@ -172,13 +168,21 @@ def _pragma(db: Connection, name: str, value: str) -> None:
     connection.cursor().execute(f"PRAGMA {name}={value}")
 
 
-def _schema(db: Connection, path: Path) -> int:
+def _schema_of_file(path: Path) -> int:
+    """Looked up over a bare connection: our own would switch somebody else's database to WAL."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            return _schema(connection.execute, path)
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{path} cannot be read ({error}). Restore it from a backup.") from error
+
+
+def _schema(execute: Callable[[str], Iterable[Any]], path: Path) -> int:
     """The number of the last migration this database has seen."""
     rows: dict[str, str] = {}
-    if sa.inspect(db).has_table("meta"):
-        columns = {column["name"] for column in sa.inspect(db).get_columns("meta")}
-        if columns == {"key", "value"}:
-            rows = {row.key: row.value for row in db.execute(select(meta))}
+    columns = {column for (column,) in execute("SELECT name FROM pragma_table_info('meta')")}
+    if columns == {"key", "value"}:
+        rows = {str(key): str(value) for key, value in execute("SELECT key, value FROM meta")}
     if rows.get("application") != APPLICATION or not rows.get("schema", "").isdecimal():
         raise ValueError(f"{path} is a database of another program, not of Labeler. Choose another folder.")
     return int(rows["schema"])

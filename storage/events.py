@@ -114,7 +114,7 @@ class EventTables(Database):
         if split is not None:
             query = query.join(samples, samples.c.id == sample_states.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
-            return dict(db.execute(query).tuples().all())
+            return dict(db.execute(query).all())
 
     def states(self) -> dict[int, State]:
         """Sample id -> state, of every sample that has one."""
@@ -143,7 +143,7 @@ class EventTables(Database):
             .group_by(sample_states.c.kind, sample_states.c.class_id)
         )
         with self._reading() as db:
-            splits: dict[str, int] = dict(db.execute(by_split).tuples().all())
+            splits: dict[str, int] = dict(db.execute(by_split).all())
             states = db.execute(by_state).all()
             per_class = dict.fromkeys(db.scalars(select(classes.c.id).order_by(classes.c.position)), 0)
         kinds = dict.fromkeys(STATE_KINDS, 0)
@@ -182,7 +182,7 @@ def _undo_targets(db: Connection, new_events: list[NewEvent]) -> _Targets:
     query = select(events.c.uid, events.c.sample_id).where(
         events.c.uid.in_(values_of(wanted)), events.c.kind.in_(STATE_KINDS)
     )
-    known = dict(db.execute(query).tuples().all())
+    known = dict(db.execute(query).all())
     undone = set(db.scalars(select(events.c.undoes).where(events.c.undoes.in_(values_of(wanted)))))
     for new in new_events:
         if new.kind in STATE_KINDS:
@@ -214,7 +214,7 @@ def _check(new: NewEvent) -> None:
 
 def _splits(db: Connection, sample_ids: set[int]) -> dict[int, str]:
     query = select(samples.c.id, samples.c.split).where(samples.c.id.in_(values_of(sample_ids)))
-    splits = dict(db.execute(query).tuples().all())
+    splits = dict(db.execute(query).all())
     if missing := sample_ids - splits.keys():
         raise KeyError(f"There is no sample {min(missing)}.")
     return splits

@@ -1,0 +1,483 @@
+"""The record: what is stored is stored once, in order, for good, whoever else is writing."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import AlreadyRunning, NewEvent, NewSample, Store
+
+HOLDER = {"annotator": "ann", "client": "tab"}
+
+
+def rows(n: int, first: int = 0, **fields: object) -> list[NewSample]:
+    places = range(first, first + n)
+    return [NewSample(f"{i:064x}", f"image {i}", "images/pack.npy", i, 8, 8, 1, **fields) for i in places]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Ten samples (ids 1 to 10) and three classes (ids 1 to 3)."""
+    store = Store.create(tmp_path / "labels.db", "test", ["cat", "dog", "owl"])
+    store.add_samples(rows(10))
+    return store
+
+
+def label(uid: str, sample_id: int, class_id: int = 1, **fields: object) -> NewEvent:
+    return NewEvent(uid, "label", sample_id, class_id, "ann", "tab", **fields)  # type: ignore[arg-type]
+
+
+def undo(uid: str, of: str, sample_id: int) -> NewEvent:
+    return NewEvent(uid, "undo", sample_id, annotator="ann", client="tab", undoes=of)
+
+
+def test_every_connection_writes_through_to_the_disk_and_begins_at_once(store: Store) -> None:
+    with store._writing() as db:
+        pragmas = {
+            name: db.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+        with pytest.raises(sqlite3.OperationalError, match="locked"):  # before anything was written
+            sqlite3.connect(store.path, timeout=0).execute("INSERT INTO settings VALUES ('a', '1')")
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_sent_again_event_is_stored_once(store: Store) -> None:
+    assert store.record([label("a", 1, 2)]) == ["a"]
+    assert store.record([label("a", 1, 2), label("b", 2), label("b", 2)]) == ["a", "b", "b"]
+    assert [(event.uid, event.sample_id, event.class_id) for event in store.events()] == [("a", 1, 2), ("b", 2, 1)]
+
+
+def test_a_uid_that_comes_twice_with_another_meaning_keeps_its_first(store: Store) -> None:
+    store.record([label("a", 1, 2), label("a", 3, 1)])
+    store.record([label("a", 4, 1)])
+    assert store.labels() == {1: 2}
+
+
+def test_events_come_back_as_they_were_sent(store: Store) -> None:
+    sent = label("a", 1, 2, ms=61_000, version=7, acquisition="margin", score=0.5, rank=3, predicted_class_id=1)
+    before = time.time()
+    store.record([sent])
+    event = store.events()[0]
+    assert {name: getattr(event, name) for name in sent.__dataclass_fields__} == vars(sent)
+    assert event.paused
+    assert before <= event.time <= time.time()
+
+
+def test_a_batch_with_an_unknown_class_or_sample_stores_nothing(store: Store) -> None:
+    with pytest.raises(KeyError, match="no class with id 9"):
+        store.record([label("a", 1), label("b", 2, 9)])
+    with pytest.raises(KeyError, match="no sample 11"):
+        store.record([label("a", 1), label("b", 11)])
+    assert store.last_event_id() == 0
+    assert store.counts()["open"] == 10
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        NewEvent("a", "like", 1),
+        NewEvent("", "skip", 1),
+        NewEvent("a", "label", 1),
+        NewEvent("a", "skip", 1, class_id=1),
+        NewEvent("a", "undo", 1),
+        NewEvent("a", "label", 1, 1, undoes="b"),
+    ],
+)
+def test_an_event_that_makes_no_sense_is_refused(store: Store, wrong: NewEvent) -> None:
+    with pytest.raises(ValueError, match="event"):
+        store.record([wrong])
+
+
+def test_events_cannot_be_changed_or_deleted(store: Store) -> None:
+    store.record([label("a", 1)])
+    other = sqlite3.connect(store.path)
+    for statement in ("UPDATE events SET class_id = 2", "DELETE FROM events"):
+        with pytest.raises(sqlite3.IntegrityError, match="only appended"):
+            other.execute(statement)
+    other.close()
+
+
+def test_undo_of_a_correction_brings_the_earlier_label_back(store: Store) -> None:
+    store.record([label("a", 1, 1), label("b", 1, 2), undo("c", "b", 1)])
+    assert store.labels() == {1: 1}
+    store.record([undo("d", "a", 1)])
+    assert store.labels() == {}
+    assert store.state(1) is None
+
+
+def test_an_undo_of_nothing_changes_nothing_and_says_so(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.record([label("a", 1), undo("b", "a", 1)])
+    assert store.record([undo("c", "a", 1), undo("d", "nobody", 1)]) == ["c", "d"]
+    comments = {event.uid: event.comment for event in store.events()}
+    assert comments == {
+        "a": None,
+        "b": None,
+        "c": "retracts nothing: already undone",
+        "d": "retracts nothing yet: no such event",
+    }
+    assert len(caplog.records) == 2
+    assert store.check() == []
+
+
+def test_an_undone_sample_is_leased_to_who_undid_it(store: Store) -> None:
+    store.record([label("a", 1), undo("b", "a", 1)])
+    assert store.held(**HOLDER) == [1]
+    assert store.lease([1, 2], 2, "bob", "tab") == [2]
+
+
+def test_an_undo_takes_no_sample_from_somebody_elses_screen(store: Store) -> None:
+    store.record([label("a", 1)])
+    store.record([undo("b", "a", 1)])
+    store.release(**HOLDER)
+    assert store.lease([1], 1, "bob", "tab") == [1]
+    store.record([undo("c", "a", 1)])
+    assert store.held("bob", "tab") == [1]
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["label"]), st.integers(1, 3), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["skip", "unsure", "flag", "comment"]), st.integers(1, 3), st.none()),
+        st.tuples(st.just("undo"), st.integers(1, 3), st.integers(0, 12)),
+    ),
+    max_size=14,
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Iterator[int]]]:
+    """One store for many examples, each with three samples of its own: making a database takes longer than a test."""
+    with Store.create(tmp_path_factory.mktemp("states") / "labels.db", "test", ["a", "b", "c"]) as store:
+        store.add_samples(rows(300))
+        yield store, iter(range(1, 300, 3))
+
+
+@settings(max_examples=50, deadline=None)
+@given(script=EVENTS, split=st.integers(0, 14))
+def test_states_follow_from_any_history(
+    script: list[tuple[str, int, int]], split: int, shared: tuple[Store, Iterator[int]]
+) -> None:
+    """Against a plain dict: the state is the newest event of a sample that no undo names, sent in one go or in two."""
+    store, firsts = shared
+    first = next(firsts)
+    sent = []
+    for i, (kind, place, n) in enumerate(script):
+        uid, sample_id = f"{first}-{i}", first + place - 1
+        if kind == "undo":  # of some event of any sample, or of one that never was
+            sent.append(NewEvent(uid, "undo", sample_id, annotator="ann", undoes=f"{first}-{n}"))
+        else:
+            sent.append(NewEvent(uid, kind, sample_id, n, "ann"))
+    undone = {event.undoes for event in sent}
+    expected = {
+        event.sample_id: (event.kind, event.class_id)
+        for event in sent
+        if event.kind not in ("undo", "comment") and event.uid not in undone
+    }
+    store.record(sent[:split])
+    store.record(sent[split:])
+    states = {s: (state.kind, state.class_id) for s, state in store.states().items() if first <= s < first + 3}
+    assert states == expected
+    labels = {s: class_id for s, class_id in store.labels().items() if first <= s < first + 3}
+    assert labels == {s: class_id for s, (kind, class_id) in expected.items() if kind == "label"}
+    assert store.check() == []
+
+
+def test_counts_tell_states_and_splits_apart(store: Store) -> None:
+    store.add_samples(rows(4, first=10, split="measure"))
+    store.add_samples(rows(5, first=14, split="gold", gold_class_id=2))
+    kinds = ["skip", "unsure", "flag"]
+    store.record([label("a", 1, 1), label("b", 2, 3), label("c", 11, 3), label("gold", 15, 3)])
+    store.record([NewEvent(kind, kind, 3 + i, annotator="ann") for i, kind in enumerate(kinds)])
+    assert store.counts() == {
+        "samples": 19,
+        "pool": 10,
+        "measure": 4,
+        "gold": 5,
+        "labeled": 3,
+        "skipped": 1,
+        "unsure": 1,
+        "flagged": 1,
+        "open": 8,
+        "per_class": {1: 1, 2: 0, 3: 2},
+    }
+    assert store.gold() == dict.fromkeys(range(15, 20), 2)
+
+
+def test_what_a_label_is_for_follows_from_its_sample_and_not_from_the_client(store: Store) -> None:
+    store.add_samples([*rows(1, first=10, split="measure"), *rows(1, first=11, split="gold", gold_class_id=1)])
+    store.record([label("a", 1), label("b", 11, purpose="learn"), label("c", 12, purpose="learn")])
+    assert store.labels() == {1: 1}
+    assert store.labels("measure") == {11: 1}
+    assert store.labels(None) == {1: 1, 11: 1, 12: 1}
+    assert store.labels(None, split="measure") == {11: 1}
+
+
+def test_eight_threads_lease_distinct_samples(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "labels.db", "test", ["cat"])
+    store.add_samples(rows(400))
+    wanted = store.sample_ids()
+
+    def take(thread: int) -> list[int]:
+        return [sample_id for _ in range(10) for sample_id in store.lease(wanted, 5, "ann", f"tab {thread}")]
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [set(ids) for ids in pool.map(take, range(8))]
+    assert [len(ids) for ids in taken] == [5] * 8  # asked again, a holder gets what it holds
+    assert len(set.union(*taken)) == 40
+
+
+def test_a_lease_passes_over_what_is_decided_gold_or_on_another_screen(store: Store) -> None:
+    store.add_samples(rows(1, first=10, split="gold"))
+    store.record([label("a", 2)])
+    assert store.lease([1], 1, "bob", "tab") == [1]
+    assert store.lease([11, 3, 2, 1, 5, 4, 99], 3, **HOLDER) == [3, 5, 4]
+    assert store.lease([4, 1, 6], 3, **HOLDER) == [4, 6]
+    assert store.held(**HOLDER) == [3, 4, 5, 6]
+    assert sorted(store.open_ids("pool")) == [7, 8, 9, 10]
+
+
+def test_a_lease_walks_a_long_ranking_to_its_end(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "labels.db", "test", ["cat"])
+    store.add_samples(rows(3_000))
+    store.record([label(f"{i}", i) for i in range(1, 2_999)])
+    assert store.lease(store.sample_ids(), 4, **HOLDER) == [2_999, 3_000]
+
+
+def test_a_lease_runs_out_unless_renewed(store: Store) -> None:
+    store.lease([1, 2], 2, **HOLDER, seconds=0.05)
+    store.renew(**HOLDER, sample_ids=[1], seconds=60)
+    time.sleep(0.06)
+    assert store.held(**HOLDER) == [1]
+    assert store.lease([1, 2], 2, "bob", "tab") == [2]
+    store.renew(**HOLDER, sample_ids=[1, 2], seconds=60)  # lost ones stay lost
+    assert store.held("bob", "tab") == [2]
+
+
+def test_release_gives_back_all_but_what_is_kept(store: Store) -> None:
+    store.lease([1, 2, 3], 3, **HOLDER)
+    store.lease([4], 1, "ann", "another tab")
+    assert store.release(**HOLDER, keep=[2]) == 2
+    assert store.held(**HOLDER) == [2]
+    assert store.held("ann", "another tab") == [4]
+
+
+def test_deciding_a_sample_takes_it_off_every_screen(store: Store) -> None:
+    store.lease([1, 2], 2, "bob", "tab")
+    store.record([label("a", 1)])
+    assert store.held("bob", "tab") == [2]
+
+
+def test_two_processes_write_at_once_without_a_lock_error(store: Store, tmp_path: Path) -> None:
+    script = """
+import sys
+from storage import NewEvent, Store
+store = Store.open(sys.argv[1])
+for i in range(30):
+    store.lease([i % 10 + 1], 1, sys.argv[2], "tab")
+    store.record([NewEvent(f"{sys.argv[2]}-{i}", "label", i % 10 + 1, 1, sys.argv[2], "tab")])
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, store.path, name], stderr=subprocess.PIPE, text=True)
+        for name in ("ann", "bob")
+    ]
+    for i in range(30):
+        store.record([label(f"here-{i}", i % 10 + 1)])
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0), ("", 0)]
+    uids = [event.uid for event in store.events()]
+    for name in ("ann", "bob", "here"):
+        assert [uid for uid in uids if uid.startswith(name)] == [f"{name}-{i}" for i in range(30)]
+    assert store.check() == []
+
+
+def test_what_was_recorded_is_there_after_a_kill(store: Store) -> None:
+    script = """
+import sys
+from storage import NewEvent, Store
+store = Store.open(sys.argv[1])
+for i in range(10_000):
+    print(*store.record([NewEvent(f"u{i}", "label", i % 10 + 1, 1, "ann", "tab")]), flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script, store.path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    acknowledged = [process.stdout.readline().strip() for _ in range(20)]
+    process.kill()
+    acknowledged += process.stdout.read().split()
+    process.wait()
+    process.stdout.close()
+    stored = [event.uid for event in store.events()]
+    assert stored[: len(acknowledged)] == acknowledged
+    assert store.check() == []
+
+
+def test_class_names_are_kept_as_written(tmp_path: Path) -> None:
+    names = ["Cat", "cat", "a/b\\c", "\"quoted\" 'name'", "🐈‍⬛", "x" * 300, "CON", "..", "${alert(1)}", "=1+1"]
+    store = Store.create(tmp_path / "labels.db", "test", names)
+    assert [one.name for one in store.classes()] == names
+    assert [one.key for one in store.classes()] == list("1234567890")
+    assert len({one.colour for one in store.classes()}) == 10
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["cat", " "], "empty"),
+        (["cat", ""], "empty"),
+        (["cat", "cat "], "twice"),
+        ([unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")], "twice"),
+        (["a\nb"], "control character"),
+    ],
+)
+def test_class_names_that_will_not_do_are_refused_together(tmp_path: Path, names: list[str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Store.create(tmp_path / "labels.db", "test", names)
+    assert list(tmp_path.iterdir()) == []
+    store = Store.create(tmp_path / "labels.db", "test", ["bird"])
+    with pytest.raises(ValueError, match=reason):
+        store.add_classes(names)
+    assert [one.name for one in store.classes()] == ["bird"]
+
+
+def test_classes_added_later_follow_and_get_free_keys(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "labels.db", "test", [f"c{i}" for i in range(12)])
+    added = store.add_classes([f"d{i}" for i in range(30)])
+    assert [one.position for one in added] == list(range(12, 42))
+    assert [one.key for one in added] == [*"cdeghijklnopqrtvwxy", *[""] * 11]
+
+
+def test_an_identical_image_is_stored_once(store: Store) -> None:
+    assert store.add_samples([*rows(3, first=8), *rows(1, first=9)]) == {"added": 1, "duplicates": 3}
+    ids = store.sample_ids()
+    assert len(ids) == 11
+    assert store.last_sample_id() == ids[-1]
+    assert [sample.name for sample in store.samples()] == [f"image {i}" for i in range(11)]
+
+
+def test_samples_are_found_by_id_split_and_content(store: Store) -> None:
+    store.add_samples(rows(2, first=10, split="measure"))
+    assert store.sample(11).name == "image 10"
+    assert [sample.id for sample in store.samples("measure")] == [11, 12]
+    assert [sample.id for sample in store.samples(ids=np.array([3, 1]))] == [1, 3]
+    assert store.ids_by_sha256([f"{4:064x}", "unknown"]) == {f"{4:064x}": 5}
+    with pytest.raises(KeyError, match="no sample 99"):
+        store.sample(99)
+
+
+def test_a_role_has_one_holder_until_it_lets_go(store: Store) -> None:
+    store.hold("server", "first", {"url": "http://127.0.0.1:7860"})
+    with pytest.raises(AlreadyRunning, match=r"http://127\.0\.0\.1:7860"):
+        store.hold("server", "second", {})
+    assert store.heartbeat("server", "first", {"url": "x", "busy": True})
+    process = store.process("server")
+    assert process is not None
+    assert process["alive"]
+    assert process["busy"]
+    store.let_go("server", "second")  # not theirs to give
+    assert store.process("server") is not None
+    store.let_go("server", "first")
+    assert store.process("server") is None
+    assert not store.heartbeat("server", "first", {})
+    store.hold("server", "second", {})
+
+
+def test_the_role_of_a_killed_process_is_taken_over_at_once(store: Store) -> None:
+    script = """
+import sys, time
+from storage import Store
+Store.open(sys.argv[1]).hold("trainer", "theirs", {"phase": "learning"})
+print("held", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script, store.path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(AlreadyRunning, match=str(process.pid)):
+        store.hold("trainer", "ours", {})
+    process.kill()
+    process.stdout.close()
+    deadline = time.monotonic() + 5
+    while (found := store.process("trainer")) is not None and found["alive"] and time.monotonic() < deadline:
+        time.sleep(0.01)  # not waited for: it is a zombie now, and that is dead enough
+    store.hold("trainer", "ours", {"phase": "starting"})
+    process.wait()
+
+
+def test_a_silent_holder_on_another_machine_is_replaced(store: Store) -> None:
+    store.hold("trainer", "theirs", {})
+    with store._writing() as db:
+        db.exec_driver_sql("UPDATE processes SET host = 'elsewhere', pid = 1")
+    with pytest.raises(AlreadyRunning):
+        store.hold("trainer", "ours", {})
+    with store._writing() as db:
+        db.exec_driver_sql("UPDATE processes SET heartbeat = heartbeat - 11")
+    store.hold("trainer", "ours", {})
+    assert not store.heartbeat("trainer", "theirs", {})
+
+
+def test_versions_keep_their_row_when_their_arrays_are_dropped(store: Store) -> None:
+    assert store.newest_version() is None
+    for version in (1, 2):
+        store.add_version(version, 10 * version, 5, 100, f"models/{version}", "margin", {"elbo": -1.5})
+    assert store.newest_version() == store.versions()[1]
+    store.drop_version(1)
+    assert [(v.version, v.pruned, v.metrics) for v in store.versions()] == [
+        (1, True, {"elbo": -1.5}),
+        (2, False, {"elbo": -1.5}),
+    ]
+
+
+def test_settings_hold_any_json(store: Store) -> None:
+    for value in ("margin", 0.5, None, False, [1, {"a": "🐈"}]):
+        store.set_setting("key", value)
+        assert store.setting("key", "default") == value
+    assert store.setting("other", "default") == "default"
+
+
+def test_annotators_are_ready_for_accounts(store: Store) -> None:
+    assert store.annotator("ann") == store.annotator("ann")
+    store.record([NewEvent("a", "skip", 1, annotator="bob")])
+    assert store.annotators() == ["ann", "bob"]
+    with store._reading() as db:
+        accounts = db.exec_driver_sql("SELECT name, role, password_hash FROM annotators").fetchall()
+    assert [tuple(row) for row in accounts] == [("ann", "annotator", None), ("bob", "annotator", None)]
+
+
+def test_check_finds_states_that_do_not_follow_and_rows_that_point_nowhere(store: Store) -> None:
+    store.record([label("a", 1), label("b", 2)])
+    other = sqlite3.connect(store.path)
+    other.execute("UPDATE sample_states SET class_id = 2 WHERE sample_id = 1")
+    other.execute("INSERT INTO leases VALUES (77, 1, 'tab', 0)")
+    other.execute("DROP TRIGGER events_keep_delete")
+    other.commit()
+    other.close()
+    assert store.check() == [
+        "Row 77 of leases points at a row of samples that is not there.",
+        "The state of sample 1 does not follow from its events.",
+        "The trigger events_keep_delete, which keeps events from being changed, is missing.",
+    ]
+
+
+def test_the_history_is_found_by_sample_annotator_and_place(store: Store) -> None:
+    store.record([label("a", 1), label("b", 2), NewEvent("c", "skip", 1, annotator="bob", client="tab")])
+    assert [event.uid for event in store.events(sample_id=1)] == ["a", "c"]
+    assert [event.uid for event in store.events(annotator="ann", newest_first=True)] == ["b", "a"]
+    assert [event.uid for event in store.events(after=1, limit=1)] == ["b"]
+    assert [event.uid for event in store.events(uids=["c", "x"])] == ["c"]
+
+
+def test_the_newest_decision_of_a_client_is_what_it_would_undo(store: Store) -> None:
+    store.record([label("a", 1), label("b", 2), NewEvent("c", "comment", 2, annotator="ann", client="tab")])
+    store.record([NewEvent("d", "skip", 3, annotator="ann", client="another tab"), undo("e", "b", 2)])
+    newest = store.last_decision("ann", "tab")
+    assert newest is not None
+    assert newest.uid == "a"
+    assert store.last_decision("bob", "tab") is None
