@@ -14,6 +14,7 @@ from labeler.ui.routes import routes
 
 HERE = Path(__file__).parent
 HEAD = """
+<link rel="stylesheet" href="/labeler/ui/page.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -50,7 +50,7 @@ export class Classes {
   hints(probs, guess) {
     for (const [id, button] of this.buttons) {
       const p = probs?.[id];
-      button.querySelector('.percent').textContent = p === undefined ? '' : `${Math.round(100 * p)}%`;
+      button.querySelector('.percent').textContent = p === undefined || p < 0.005 ? '' : `${Math.round(100 * p)}%`;
       button.querySelector('.bar').style.width = p === undefined ? '0' : `${100 * p}%`;
       button.classList.toggle('guess', Boolean(probs) && id === guess);
     }
@@ -73,15 +73,16 @@ export class Classes {
   }
 }
 
-/** Shows image (row, column) of a sheet of generated images in `target`, `size` pixels wide. */
+/** Shows image (row, column) of a sheet of generated images in `target`, at most `size` pixels wide. */
 export function tile(target, generated, row, column, size) {
   const { url, n, height, width, class_ids: ids } = generated;
-  const factor = size / width;
+  const factor = size >= width ? Math.floor(size / width) : size / width;
   Object.assign(target.style, {
-    width: `${size}px`,
+    width: `${width * factor}px`,
     height: `${height * factor}px`,
     backgroundImage: `url(${url})`,
     backgroundSize: `${n * width * factor}px ${ids.length * height * factor}px`,
     backgroundPosition: `${-column * width * factor}px ${-row * height * factor}px`,
+    imageRendering: factor >= 1 ? 'pixelated' : 'auto',
   });
 }

@@ -29,8 +29,14 @@ export function help(root) {
   const list = dialog.querySelector('dl');
   list.replaceChildren(...KEYS.flatMap(([keys, text]) => [keysOf(keys), element('dd', '', text)]));
   dialog.querySelector('.close').onclick = () => dialog.close();
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
-  dialog.onkeydown = (event) => event.key === '?' && (event.preventDefault(), dialog.close());
+  dialog.onclick = (event) => {
+    if (event.target === dialog) dialog.close(); // beside the box
+  };
+  dialog.onkeydown = (event) => {
+    if (event.key !== '?') return;
+    event.preventDefault();
+    dialog.close();
+  };
   dialog.onclose = () => root.focus({ preventScroll: true });
   dialog.showModal();
 }

@@ -38,7 +38,7 @@ function showProgress($, counts) {
   bar.setAttribute('aria-valuemax', total);
   bar.setAttribute('aria-valuenow', counts.labeled);
   bar.firstElementChild.style.width = `${total ? (100 * counts.labeled) / total : 0}%`;
-  $('.progress-text').textContent = `${number(counts.labeled)} of ${number(total)} labeled`;
+  $('.progress-text').replaceChildren(element('b', '', number(counts.labeled)), element('span', '', ` of ${number(total)}`), element('span', 'long', ' labeled'));
 }
 
 /** The number that is not saved is always the exact one; 'All saved' means none. */

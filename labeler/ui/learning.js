@@ -6,12 +6,12 @@ import { tile } from './classes.js';
 import { accuracyText, element, number, percent } from './dom.js';
 
 const CHARTS = {
-  accuracy: { series: ['gold', 'measured'], format: percent, floor: 0, ceiling: 1 },
+  accuracy: { series: ['gold', 'measured'], format: (share) => `${Math.round(100 * share)}%`, floor: 0, ceiling: 1 },
   elbo: { series: ['elbo'], format: nats },
   log_px: { series: ['log_px'], format: nats },
   kl_z: { series: ['kl_z'], format: nats },
 };
-const TILE = 40;
+const TILE = 56; // pixels, at most
 
 let running = null;
 
@@ -153,7 +153,7 @@ function card([title, value, note]) {
 function accuracyCards(accuracy) {
   if (!accuracy.length) return [['Accuracy', '–', 'needs gold images, or labels of images drawn at random to measure']];
   const titles = { gold: 'Accuracy on gold images', measured: 'Accuracy, measured' };
-  return accuracy.map(({ kind, value, n }) => [titles[kind], percent(value), `n=${number(n)}, 95% within ${interval(value, n).map(percent).join(' and ')}`]);
+  return accuracy.map(({ kind, value, n }) => [titles[kind], percent(value), `n=${number(n)}, 95% interval ${interval(value, n).map(percent).join(' to ')}`]);
 }
 
 function accuracyNote(accuracy) {

@@ -4,6 +4,7 @@
 import { load } from './queue.js';
 
 const SMALL = 128; // pixels of the longer side; pictures up to this are shown pixel by pixel
+const CALM = 480; // screen pixels they grow to; beyond that the eye sees squares and no picture
 const LARGEST = 1.5;
 const MARGIN = 24;
 
@@ -89,5 +90,5 @@ export class Stage {
 export function scale(room, longest) {
   if (longest > SMALL || room < 1) return Math.min(room, LARGEST);
   const dense = window.devicePixelRatio || 1;
-  return Math.max(1, Math.floor(room * dense) / dense);
+  return Math.max(1, Math.floor(Math.min(room, CALM / longest) * dense) / dense);
 }
