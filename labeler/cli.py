@@ -1,11 +1,11 @@
 """The commands: parse, build, call, print. Heavy imports stay inside, so that `labeler --help` is quick."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,7 @@ class Format(StrEnum):
     folder = "folder"
 
 
-ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
+ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.", readable=False)]
 Port = Annotated[int, typer.Option(help="Port of the page.", min=0, max=65535)]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
@@ -44,7 +44,9 @@ def demo(
     dataset: Annotated[Dataset, typer.Option(help="Which embedded data set.")] = Dataset.fashion,
     port: Port = 7860,
     no_browser: NoBrowser = False,
-    dir: Annotated[Path | None, typer.Option(metavar="D", help="Project folder. [labeler-demo/DATASET]")] = None,
+    dir: Annotated[
+        Path | None, typer.Option(metavar="D", readable=False, help="Project folder. [labeler-demo/DATASET]")
+    ] = None,
 ) -> None:
     """Open the page on an embedded data set. A second start resumes."""
     from labeler.demo import prepare
@@ -76,9 +78,7 @@ def new(
 @app.command("import", epilog="Example: labeler import flowers ~/Pictures/flowers --labels")
 def import_(
     project: ProjectFolder,
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Image folder, IDX file or folder of IDX files, or .npz.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Image folder, IDX files, or .npz.", readable=False)],
     labels: Annotated[
         bool, typer.Option("--labels", help="Class subfolders, or the labels beside the images, become labels.")
     ] = False,
@@ -178,16 +178,9 @@ def train(
 
     try:
         with progress(f"Training {project}") as bar:
-            train_project(project, until_settled, lambda info: bar(*step_of(info)))
+            train_project(project, until_settled, bar)
     except Lost as error:
-        raise RuntimeError(f"{error}. `labeler status {project}` tells which one.") from error
-
-
-def step_of(info: dict[str, Any]) -> tuple[int, int | None, str]:
-    """What the trainer says of itself, as a bar shows it."""
-    phase = info["phase"].replace("_", " ")
-    text = f"{phase}, version {info['version']}" if "version" in info else phase
-    return info.get("step", 0), info.get("steps_total"), text
+        raise RuntimeError(f"Stopped: {error}. What was published is kept.") from error
 
 
 @app.command(epilog="Example: labeler status flowers --json")
@@ -249,7 +242,9 @@ def print_status(report: dict[str, Any]) -> None:
 @app.command(epilog="Example: labeler export flowers flowers-labels --format folder")
 def export(
     project: ProjectFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File (csv, jsonl) or new folder to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File (csv, jsonl) or new folder to write.", readable=False)
+    ],
     format: Annotated[
         Format, typer.Option(help="csv, jsonl, or folder: one subfolder a class, as ImageFolder reads it.")
     ] = Format.csv,
@@ -270,7 +265,7 @@ def export(
 @app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16")
 def generate(
     project: ProjectFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the images.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the images.", readable=False)],
     class_: Annotated[str, typer.Option("--class", metavar="NAME", help="The class to draw.")],
     n: Annotated[int, typer.Option("-n", help="How many images.", min=1)] = 64,
     rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
@@ -314,9 +309,15 @@ def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> lis
 @app.command(epilog="Example: labeler simulate fashion-mnist --budget 100 --rng-seeds 0,1,2 --out runs/coverage")
 def simulate(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Labeled images with a test part: IDX, .npz or train/ and test/.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="Labeled images with a test part: IDX, .npz or train/ and test/.", readable=False
+        ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for curve.csv, curve.png, report.md and models/.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", readable=False, help="Folder for curve.csv, curve.png, report.md and models/."),
+    ],
     budget: Annotated[int, typer.Option(help="Labels to give.", min=1)] = 100,
     acquisition: Annotated[str, typer.Option(help="How the next image is chosen.")] = "coverage",
     rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each.")] = "0",
@@ -361,7 +362,7 @@ def run_server(folder: Path, **how: Any) -> None:
 
 
 def known_acquisition(name: str | None) -> str | None:
-    from labeler.learning import ACQUISITIONS
+    from model import ACQUISITIONS
 
     if name is not None and name not in ACQUISITIONS:
         raise typer.BadParameter(f"no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
@@ -383,12 +384,8 @@ def print_json(report: Any) -> None:
     print(json.dumps(report, indent=2, ensure_ascii=False))
 
 
-class Bar(Protocol):
-    def __call__(self, done: int, total: int | None = None, text: str | None = None) -> None: ...
-
-
 @contextmanager
-def progress(text: str) -> Iterator[Bar]:
+def progress(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr while something long runs; nothing when stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -397,8 +394,4 @@ def progress(text: str) -> Iterator[Bar]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=None)
-
-        def show(done: int, total: int | None = None, text: str | None = None) -> None:
-            bar.update(task, completed=done, total=total, description=text)
-
-        yield show
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -65,8 +65,8 @@ def labeler(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 
 
 def start(*args: object, unprivileged: bool = False) -> subprocess.Popen[str]:
-    """Start a command in a process of its own; returns once Python is up, before anything of ours is imported."""
-    code = "import sys; print('up', flush=True); from labeler.__main__ import main; sys.exit(main())"
+    """Start a command in a process of its own; returns once Python is up, before the command has done anything."""
+    code = "import sys; from labeler.__main__ import main; print('up', flush=True); sys.exit(main())"
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if unprivileged and os.geteuid() == 0 else []
     process = subprocess.Popen(
         [*without, sys.executable, "-P", "-c", code, *map(str, args)],
