@@ -42,7 +42,7 @@ def say_stopped(args: list[str]) -> int:
     if command in ENDED_BY_INTERRUPT:
         say("stopped. Every label is saved; the same command goes on from here.")
         return 0
-    say("stopped. Nothing that was saved is lost; run the same command again to go on.")
+    say("stopped. What was saved until now is kept.")
     return 130
 
 

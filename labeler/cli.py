@@ -155,12 +155,13 @@ def serve(
     no_trainer: Annotated[bool, typer.Option("--no-trainer", help="The page alone; no model is trained.")] = False,
 ) -> None:
     """Open the page, and train the model beside it. Ctrl-C ends both."""
+    known_acquisition(acquisition)
     run_server(
         project,
         host=host,
         port=port,
         open_browser=not no_browser,
-        acquisition=known_acquisition(acquisition),
+        acquisition=acquisition,
         trainer=not no_trainer,
     )
 
@@ -328,9 +329,10 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Label by the true labels through the people's own loop, and report how the model learns."""
-    from labeler.simulate import simulate as run
+    known_acquisition(acquisition)
+    seeds = integers(rng_seeds)
+    from labeler.simulate import simulate as run  # after the words are understood: it takes seconds
 
-    acquisition, seeds = known_acquisition(acquisition) or acquisition, integers(rng_seeds)
     with progress(f"Simulating {source}") as bar:
         report = run(source, budget, acquisition, seeds, out, seconds_per_label=seconds_per_label, on_progress=bar)
     if as_json:
@@ -361,12 +363,11 @@ def run_server(folder: Path, **how: Any) -> None:
     serve_project(folder, **how)
 
 
-def known_acquisition(name: str | None) -> str | None:
+def known_acquisition(name: str | None) -> None:
     from model import ACQUISITIONS
 
     if name is not None and name not in ACQUISITIONS:
         raise typer.BadParameter(f"no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
-    return name
 
 
 def integers(text: str) -> list[int]:

@@ -20,6 +20,7 @@ from labeler import Project
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["demo", "new", "import", "serve", "train", "status", "export", "generate", "simulate", "check"]
+QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16}
 
 
 def test_the_help_names_every_command_and_each_has_an_example(labeler: Command) -> None:
@@ -248,3 +249,57 @@ def test_the_wheel_holds_the_three_packages_with_their_data_and_no_tests(tmp_pat
         if file.is_file() and file.suffix not in (".pyc", ".pyi")
     }
     assert held == ours
+
+
+def test_a_model_is_trained_and_draws_by_commands(
+    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], labeler: Command
+) -> None:
+    folder, out = tmp_path / "project", tmp_path / "out"
+    images, labels = digits
+    np.savez(tmp_path / "labeled.npz", x=images[:60], y=labels[:60].astype(str))
+    assert labeler("new", folder, "--classes", ",".join(map(str, range(10)))).code == 0
+    assert labeler("import", folder, tmp_path / "labeled.npz", "--labels").code == 0
+    with Project.open(folder) as p:
+        p.store.set_setting("learner", QUICK)
+
+    ended = labeler("train", folder, "--until-settled")
+    assert (ended.code, ended.err) == (0, "")
+    model = json.loads(labeler("status", folder, "--json").out)["model"]
+    assert model["labels"] == 60
+    assert f"model version {model['version']}, learned from 60 labels" in labeler("status", folder).out
+
+    ended = labeler("generate", folder, out, "--class", "7", "-n", "3", "--json")
+    assert ended.code == 0
+    assert json.loads(ended.out)["files"] == [str(out / f"0000{i}.png") for i in range(3)]
+    drawn = [np.asarray(Image.open(file)) for file in sorted(out.iterdir())]
+    assert [(image.shape, image.dtype) for image in drawn] == [((8, 8), np.uint8)] * 3
+
+    again = labeler("generate", folder, out, "--class", "7")
+    assert again.code == 1
+    assert "empty" in again.err
+    assert sorted(out.iterdir()) == [out / f"0000{i}.png" for i in range(3)]
+
+    assert labeler("check", folder).code == 0
+    (folder / "models" / f"{model['version']:06d}" / "probs.npy").write_bytes(b"torn")
+    ended = labeler("check", folder)
+    assert ended.code == 1
+    assert "probs.npy" in ended.out
+
+
+def test_simulate_without_true_labels_says_what_it_needs(
+    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], labeler: Command
+) -> None:
+    np.savez(tmp_path / "unlabeled.npz", x=digits[0][:30])
+    ended = labeler("simulate", tmp_path / "unlabeled.npz", "--budget", "10", "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1
+    assert "no labeled source" in ended.err
+
+
+def test_a_long_command_shows_a_bar_on_a_terminal_and_keeps_its_report_clean(
+    project: Project, image_folder: Path, labeler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what tells rich that it writes to a terminal
+    ended = labeler("import", project.folder, image_folder, "--json")
+    assert "Importing" in ended.err
+    assert json.loads(ended.out)["duplicates"] == 12
