@@ -117,13 +117,16 @@ class Importer:
         """Files read, decoded and copied by a few threads (all of that releases the interpreter), in order."""
         workers = min(8, 2 * (os.cpu_count() or 1))
         waiting: deque[Future[Read]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="import")
+        try:
             for item in items:
                 waiting.append(pool.submit(self._read_file, item))
                 if len(waiting) >= 4 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the files at hand, not for the queue
 
     def _read_file(self, item: Item) -> Read:
         if item.path is None:
@@ -131,22 +134,21 @@ class Importer:
         try:
             data = read_bytes(item.path, self._max_megapixels)
             image, format_ = decode(data, self._max_megapixels)
-            sha256 = hashlib.sha256(data).hexdigest()
-            file = self._keep(item.path, data, sha256, format_)
-        except PermissionError as error:
+        except OSError as error:
             return Read(item.name, reject=f"the file cannot be read: {error.strerror}")
         except ValueError as error:
             return Read(item.name, reject=str(error))
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self._copy:  # a full disk ends the import here: that is no fault of the image
+            file = keep_original(self._folder, data, sha256, format_, item.path.suffix)
+        else:
+            file = str(item.path.absolute())
+            if printable(item.path) != item.path.as_posix():
+                return Read(
+                    item.name, reject="its path is not valid UTF-8 and cannot be remembered: import with a copy"
+                )
         height, width, *rest = image.shape
         return Read(item.name, NewSample(sha256, item.name, file, None, width, height, 3 if rest else 1), item.label)
-
-    def _keep(self, path: Path, data: bytes, sha256: str, format_: str) -> str:
-        if self._copy:
-            return keep_original(self._folder, data, sha256, format_, path.suffix)
-        place = str(path.absolute())
-        if printable(place) != place.replace(os.sep, "/" if os.sep == "\\" else os.sep):
-            raise ValueError("its path is not valid Unicode and cannot be remembered: import with a copy")
-        return place
 
     def _store_chunk(self, chunk: list[Read], splits: list[str], import_id: int) -> None:
         rejected_before = len(self._rejected)

@@ -92,6 +92,8 @@ class Loop:
         questions = self._questions(picks, published)
         with self._lock:
             self._version = published.version if published else None
+            if replace:
+                self._asked = {sample_id: self._asked[sample_id] for sample_id in have if sample_id in self._asked}
             self._asked |= {question.sample_id: question for question in questions}
         return questions
 

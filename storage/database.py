@@ -114,18 +114,20 @@ class Database:
             yield db
 
     @contextlib.contextmanager
-    def _writing(self, foreign_keys: bool = True) -> Iterator[Connection]:
-        """A transaction that writes: holds the write lock from its first statement, is on disk when this returns."""
+    def _writing(self, durable: bool = True, foreign_keys: bool = True) -> Iterator[Connection]:
+        """A transaction that writes: holds the write lock from its first statement, is on disk when this returns.
+
+        Not `durable`: it survives the death of any process, but a power cut may take the newest ones. That saves the
+        wait for the disk where nothing is lost by it (leases, heartbeats). The next durable one writes them through.
+        """
         with self._writer, self._engine.connect() as db:
             db.execution_options(writing=True)
-            if not foreign_keys:
-                _pragma(db, "foreign_keys", "OFF")
-            try:
-                with db.begin():
-                    yield db
-            finally:
-                if not foreign_keys:
-                    _pragma(db, "foreign_keys", "ON")
+            with (
+                _pragma(db, "synchronous", "FULL" if durable else "NORMAL", "FULL"),
+                _pragma(db, "foreign_keys", "ON" if foreign_keys else "OFF", "ON"),
+                db.begin(),
+            ):
+                yield db
 
 
 def values_of(numbers_or_names: Iterable[Any]) -> sa.Select[Any]:
@@ -161,11 +163,21 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _pragma(db: Connection, name: str, value: str) -> None:
-    """Set a pragma that has no effect inside a transaction, so on the connection below SQLAlchemy's."""
+@contextlib.contextmanager
+def _pragma(db: Connection, name: str, value: str, usual: str) -> Iterator[None]:
+    """Change a pragma for a while. Inside a transaction that has no effect, so it is done below SQLAlchemy, before."""
+    if value == usual:
+        yield
+        return
     connection = db.connection.dbapi_connection
     assert connection is not None
-    connection.cursor().execute(f"PRAGMA {name}={value}")
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA {name}={value}")
+        yield
+    finally:
+        cursor.execute(f"PRAGMA {name}={usual}")
+        cursor.close()
 
 
 def _schema_of_file(path: Path) -> int:

@@ -114,12 +114,13 @@ class EventTables(Database):
         if split is not None:
             query = query.join(samples, samples.c.id == sample_states.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
-            return dict(db.execute(query).all())
+            return dict(db.execute(query.order_by(sample_states.c.sample_id)).all())
 
     def states(self) -> dict[int, State]:
         """Sample id -> state, of every sample that has one."""
+        query = _states().order_by(sample_states.c.sample_id)
         with self._reading() as db:
-            return {row[0]: State(*row) for row in db.execute(_states())}
+            return {row[0]: State(*row) for row in db.execute(query)}
 
     def state(self, sample_id: int) -> State | None:
         with self._reading() as db:

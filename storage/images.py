@@ -3,18 +3,22 @@
 An original is `images/ab/<sha256>.<ext>`, or a row of `images/<sha256>.npy` (a pack) where the source was an array.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import threading
 import uuid
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from storage.processes import runs
 from storage.values import Sample
 
 DEFAULT_MEGAPIXELS = 50
@@ -150,33 +154,60 @@ def keep_original(project_folder: Path, data: bytes, sha256: str, format_: str, 
 
 def keep_pack(project_folder: Path, images: np.ndarray) -> str:
     """Store an array of images as one file; returns its path relative to the project folder."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(images), allow_pickle=False)
-    data = buffer.getbuffer()
-    file = f"images/{hashlib.sha256(data).hexdigest()}.npy"
-    target = project_folder / file
-    if not target.exists() or target.stat().st_size != len(data):
-        _write(project_folder, target, data)
-    return file
+    with _incoming(project_folder) as (file, unfinished):
+        hashed = _Hashed(file)
+        np.save(hashed, np.ascontiguousarray(images), allow_pickle=False)
+        name = f"images/{hashed.sha256.hexdigest()}.npy"
+        _on_disk(file)
+        os.replace(unfinished, project_folder / name)
+    return name
+
+
+class _Hashed:
+    """A file that hashes what is written to it, so that a large array is neither copied nor read again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.sha256 = hashlib.sha256()
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
 
 
 def clear_incoming(project_folder: Path) -> None:
-    """Remove what an import that was killed left half written."""
-    for unfinished in (project_folder / "images" / ".incoming").glob("*"):
+    """Remove what imports left half written that were killed."""
+    for unfinished in (project_folder / "images" / ".incoming").glob("*-*"):
+        pid = unfinished.name.partition("-")[0]
+        if not pid.isdecimal() or not runs(int(pid)):
+            unfinished.unlink(missing_ok=True)
+
+
+def _write(project_folder: Path, target: Path, data: bytes) -> None:
+    """All of the file or none of it, on disk before its name is: a sample's row is written after this returns."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _incoming(project_folder) as (file, unfinished):
+        file.write(data)
+        _on_disk(file)
+        os.replace(unfinished, target)
+
+
+@contextlib.contextmanager
+def _incoming(project_folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file to be written and then renamed; gone when that does not come to pass."""
+    incoming = project_folder / "images" / ".incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    unfinished = incoming / f"{os.getpid()}-{uuid.uuid4().hex}"
+    try:
+        with unfinished.open("wb") as file:
+            yield file, unfinished
+    finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _write(project_folder: Path, target: Path, data: bytes | memoryview) -> None:
-    """All of the file or none of it, on disk before its name is: a sample's row is written after this returns."""
-    incoming = project_folder / "images" / ".incoming"
-    incoming.mkdir(parents=True, exist_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = incoming / f"{os.getpid()}-{uuid.uuid4().hex}"
-    with unfinished.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, target)
+def _on_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _raise_pillow_limit(megapixels: float) -> None:

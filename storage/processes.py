@@ -42,7 +42,7 @@ class ProcessTables(Database):
         """Say that we live and how we are. False when another one has taken the role over."""
         values = {"heartbeat": time.time(), "info": json.dumps(info)}
         mine = (processes.c.role == role, processes.c.holder == holder)
-        with self._writing() as db:
+        with self._writing(durable=False) as db:
             return db.execute(sa.update(processes).where(*mine).values(values)).rowcount == 1
 
     def let_go(self, role: str, holder: str) -> None:
@@ -124,10 +124,10 @@ def _described(row: sa.Row[Any]) -> dict[str, Any]:
 def _alive(row: sa.Row[Any]) -> bool:
     if time.time() - row.heartbeat >= SILENT_SECONDS:
         return False
-    return row.host != socket.gethostname() or _runs(row.pid)
+    return row.host != socket.gethostname() or runs(row.pid)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """Whether a process of this machine runs. One that was killed and not yet waited for does not."""
     if os.name != "posix":
         return True  # os.kill(pid, 0) would end it there: the heartbeat alone decides

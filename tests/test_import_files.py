@@ -264,7 +264,7 @@ def test_without_a_copy_the_path_is_remembered(empty: Project, source: Path) -> 
 
 def test_names_that_are_no_text_come_in_and_can_only_be_copied(empty: Project, source: Path) -> None:
     save(source / "a.png", gray(1)).rename(os.fsdecode(os.fsencode(source) + b"/\xff.png"))
-    assert "not valid Unicode" in empty.import_(source, copy=False).rejected[0][1]
+    assert "not valid UTF-8" in empty.import_(source, copy=False).rejected[0][1]
     assert empty.import_(source).added == 1
     assert empty.store.samples()[0].name == "\ufffd.png"
 

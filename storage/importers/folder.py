@@ -68,7 +68,7 @@ class FolderSource:
         inside = path.relative_to(self._roots[part]).parts
         if len(inside) < 2:
             return None
-        folder = unicodedata.normalize("NFC", printable(inside[0]))
+        folder = unicodedata.normalize("NFC", printable(Path(inside[0])))
         return self._names[part].get(folder, folder)
 
 
@@ -97,6 +97,6 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
 
 
-def printable(name: object) -> str:
-    """A file name as text that can be stored: bytes that are no UTF-8 become question marks."""
-    return os.fsencode(str(name)).decode("utf-8", "replace").replace("\\", "/" if os.sep == "\\" else "\\")
+def printable(path: Path) -> str:
+    """A path as text that can be stored: bytes that are no UTF-8 become the sign for an unknown letter."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")

@@ -92,6 +92,7 @@ STATEMENTS = [
         annotator_id INTEGER NOT NULL REFERENCES annotators (id),
         purpose TEXT NOT NULL
     )""",
+    "CREATE INDEX sample_states_counted ON sample_states (kind, class_id, purpose)",
     """CREATE TABLE leases (
         sample_id INTEGER PRIMARY KEY REFERENCES samples (id),
         annotator_id INTEGER NOT NULL REFERENCES annotators (id),
