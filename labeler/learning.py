@@ -47,7 +47,9 @@ class Learning:
         self.gold_positions = np.sort(self.rng.permutation(gold_positions)[:MEASURED_ON])
         self.measure_positions = self._positions(measure_ids)
         self.validation = np.sort(self.rng.permutation(np.flatnonzero(held_out))[:VALIDATED_ON])
-        config = config or LearnerConfig(flip=bool(self.store.setting("flip", False)))
+        config = config or LearnerConfig(
+            **{"flip": self.store.setting("flip", False), **self.store.setting("learner", {})}
+        )
         self.learner = Learner(self.images, len(self.class_ids), held_out, config, rng_seed)
         self.last_event_id = 0
         self.learned_event_id = 0
@@ -77,6 +79,9 @@ class Learning:
             self.learner.resume(model.vae, row.steps)
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
+        self.sync()
+        if row.metrics["learned_event_id"] == self.last_event_id:
+            self.learner.count_as_learned()
         return True
 
     def sync(self) -> bool:

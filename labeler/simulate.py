@@ -26,11 +26,18 @@ from model.images import fit_all
 from storage.importers import open_source
 
 LOOKAHEAD = 2  # the image on screen and the next one, which a new ranking does not replace
-STEPS_PER_LABEL = 8
-SETTLE_STEPS = 400  # once the budget is spent
 GENERATED = 500  # images of each class that the judge looks at
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Gradient steps in place of seconds."""
+
+    warm_up_steps: int | None = None  # None: as many as for people
+    steps_per_label: int = 8
+    settle_steps: int = 400  # once the budget is spent
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,13 @@ def simulate(
     out: Path,
     seconds_per_label: float | None = None,
     on_progress: Progress | None = None,
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Write curve.csv, curve.png, report.md and models/ into `out`; the report as a dict.
 
     ValueError when the source has no labels or no test part, or fewer training images than the budget.
     """
+    pace = pace or Pace()
     answers = _answers(source)
     if budget > len(answers.truth):
         raise ValueError(f"{source} has {len(answers.truth)} training images; --budget {budget} asks for more")
@@ -112,7 +121,7 @@ def simulate(
                 clock,
                 _share(on_progress, i, len(rng_seeds)),
             )
-            for row in run.in_steps() if seconds_per_label is None else run.in_real_time(seconds_per_label):
+            for row in run.in_steps(pace) if seconds_per_label is None else run.in_real_time(seconds_per_label):
                 rows.append(row)
                 curve.write_rows(out / "curve.csv", rows)  # a cut run leaves what it measured
         walls[str(rng_seed)] = round(time.time() - begun, 1)
@@ -124,8 +133,8 @@ def simulate(
         "rng_seeds": list(rng_seeds),
         "lookahead": LOOKAHEAD,
         "seconds_per_label": seconds_per_label,
-        "steps_per_label": STEPS_PER_LABEL if seconds_per_label is None else None,
-        "settle_steps": SETTLE_STEPS if seconds_per_label is None else None,
+        "steps_per_label": pace.steps_per_label if seconds_per_label is None else None,
+        "settle_steps": pace.settle_steps if seconds_per_label is None else None,
         "test_images": len(bench.test_labels),
         "judge_test_accuracy": round(bench.judge_accuracy, 4),
         "floor": {name: round(value, 4) for name, value in bench.floor.items()},
@@ -208,11 +217,13 @@ class Run:
     clock: Clock
     on_progress: Progress
 
-    def in_steps(self) -> Iterator[dict[str, Any]]:
+    def in_steps(self, pace: Pace) -> Iterator[dict[str, Any]]:
         """A fixed number of gradient steps for each label. Yields the rows of the curve."""
+        if pace.warm_up_steps is not None:
+            self.project.store.set_setting("learner", {"warm_up_steps": pace.warm_up_steps})
         learning = Learning(self.project, rng_seed=self.rng_seed)
         learner, marks = learning.learner, milestones(self.budget)
-        total = learner.warm_up_steps + self.budget * STEPS_PER_LABEL + SETTLE_STEPS
+        total = learner.warm_up_steps + self.budget * pace.steps_per_label + pace.settle_steps
         while learner.warming_up:
             learning.improve(10)
             self.on_progress(learner.step, total)
@@ -229,10 +240,10 @@ class Run:
             have = [q.sample_id for q in held]
             held += loop.ask_many(LOOKAHEAD - len(held), have=have, replace=True)
             learning.sync()
-            learning.improve(STEPS_PER_LABEL)
+            learning.improve(pace.steps_per_label)
             self.on_progress(learner.step, total)
             if given == self.budget:
-                learning.improve(SETTLE_STEPS)
+                learning.improve(pace.settle_steps)
             unpublished += 1
             if unpublished >= max(1, given // 50) or given in marks:
                 learning.publish(self.acquisition)

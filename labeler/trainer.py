@@ -30,7 +30,6 @@ SLICE = 3  # steps between two looks while learning
 CYCLE = 25  # steps after which a version is published even though labels keep coming
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
 SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
-SETTLE_STEPS = (300, 2000)  # at least, at most, after the last change
 FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
 
 
@@ -150,7 +149,7 @@ class Course:
     def say(self, phase: str, **more: Any) -> None:
         learner = self.learning.learner
         if self.on_progress:
-            last = learner.warm_up_steps if learner.warming_up else self.changed_at_step + SETTLE_STEPS[1]
+            last = learner.warm_up_steps if learner.warming_up else self.changed_at_step + learner.config.settle_most
             self.on_progress(learner.step, last)
         self.report.say(
             phase,
@@ -181,7 +180,10 @@ class Course:
         self.say("warm_up")
         known = self.published[0] if self.published else 0
         news = self.learning.learner.labels and self.learning.learned_event_id > known
-        if not self.learning.learner.warming_up or (news and time.monotonic() - self.published_at > WARM_UP_PUBLISH):
+        if not self.learning.learner.warming_up:
+            self._publish()
+            self._begin_again()
+        elif news and time.monotonic() - self.published_at > WARM_UP_PUBLISH:
             self._publish()
 
     def _cycle(self) -> bool:
@@ -228,12 +230,12 @@ class Course:
         """Nothing new, and the loss flat: it fell by less than FLAT over the last 150 steps."""
         if not self.history:
             return True
+        config = self.learning.learner.config
         steps = self.learning.learner.step - self.changed_at_step
-        least, most = SETTLE_STEPS
-        if steps < least:
+        if steps < config.settle_least:
             return False
         before, now = sum(self.history[-300:-150]), sum(self.history[-150:])
-        return steps >= most or before - now < FLAT * abs(before)
+        return steps >= config.settle_most or before - now < FLAT * abs(before)
 
 
 def _end_with_server(parent: int) -> None:
@@ -267,7 +269,7 @@ def main() -> int:
         train(arguments.project)
     except KeyboardInterrupt:
         return 0
-    except (Lost, RuntimeError, ValueError, OSError) as e:
+    except (Lost, RuntimeError, ValueError, OSError, FloatingPointError) as e:  # the server starts it again
         print(f"labeler trainer: {e}", file=sys.stderr)
         return 1
     return 0

@@ -37,6 +37,8 @@ class LearnerConfig:
     warm_up_steps: int | None = None  # None: by the number of images, see warm_up_steps()
     graph_size: int = 20_000
     graph_every: int = 300  # steps between two graphs
+    settle_least: int = 300  # steps after the last change before training may rest
+    settle_most: int = 2000  # and at most
 
 
 def warm_up_steps(n_images: int) -> int:
@@ -88,7 +90,7 @@ class Learner:
     def _start(self, vae: SSVAE) -> None:
         """Take `vae` as the present weights, with a fresh optimiser; features and graph follow when needed."""
         c = vae.config
-        self.vae = vae.to(self.device.torch)
+        self.vae = vae.to(self.device.torch).requires_grad_(True)
         nn.utils.convert_conv2d_weight_memory_format(self.vae, torch.channels_last)
         self.ema = copy.deepcopy(self.vae).requires_grad_(False).eval()
         on_cpu_or_cuda = self.device.name in ("cpu", "cuda")
@@ -142,6 +144,10 @@ class Learner:
         self.steps_with = {i: self.steps_with.get(i, 0) if self.labels.get(i) == y else 0 for i, y in labels.items()}
         self.labels, self._changed = labels, True
         return True
+
+    def count_as_learned(self) -> None:
+        """The present labels were in the batches of the network that this learner goes on from."""
+        self.steps_with = dict.fromkeys(self.steps_with, FRESH)
 
     def unlearned(self) -> int:
         """Steps to go until every label was in the batches of at least FRESH of them (if all of the new fit in one)."""

@@ -1,0 +1,93 @@
+"""Simulate on 8x8 digits with few steps: its files, its columns, and that it goes through the people's loop."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labeler.curve import COLUMNS
+from labeler.loop import Loop
+from labeler.simulate import Pace, milestones, simulate
+from model import load
+
+QUICK = Pace(warm_up_steps=40, steps_per_label=3, settle_steps=20)
+
+
+@pytest.fixture
+def source(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """120 training and 60 test digits."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    images, labels = digits
+    path = tmp_path / "digits.npz"
+    np.savez(path, xtr=images[:120], ytr=labels[:120], xte=images[120:180], yte=labels[120:180])
+    return path
+
+
+def run(source: Path, out: Path, budget: int = 12, rng_seeds: tuple[int, ...] = (3,)) -> dict[str, Any]:
+    return simulate(source, budget, "coverage", rng_seeds, out, pace=QUICK)
+
+
+def test_the_curve_has_a_row_for_each_milestone_and_seed_and_a_model_that_gives_its_figures(source, tmp_path, digits):
+    out = tmp_path / "out"
+    report = run(source, out, rng_seeds=(3, 4))
+    with open(out / "curve.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["rng_seed"], r["labels"]) for r in rows] == [(s, n) for s in "34" for n in ("0", "10", "12")]
+    assert sorted(p.name for p in (out / "models").iterdir()) == [
+        f"seed{s}-labels000{n}.safetensors" for s in (3, 4) for n in ("00", "10", "12")
+    ]
+    model = load(out / "models" / "seed3-labels00012.safetensors")
+    images, labels = digits
+    accuracy = (model.predict_proba(images[120:180]).argmax(1) == labels[120:180]).mean()
+    assert float(rows[2]["test_accuracy"]) == pytest.approx(accuracy, abs=1e-4)
+    assert float(rows[2]["test_elbo"]) == pytest.approx(model.elbo(images[120:180]).mean(), abs=0.01)
+    assert model.header["labels"] == 12
+    assert all(np.isfinite(float(r[c])) for r in rows for c in COLUMNS[2:])
+    assert report["curve"][-1]["labels"] == 12
+    text = (out / "report.md").read_text()
+    assert "Lookahead 2" in text
+    assert f"{report['judge_test_accuracy']:.1%}" in text
+    assert (out / "curve.png").stat().st_size > 10_000
+    assert [p.name for p in out.iterdir() if p.name.startswith("simulate-")] == []
+
+
+def test_the_same_seed_asks_the_same_and_learns_the_same(source, tmp_path):
+    first, second = (run(source, tmp_path / name)["curve"][-1]["test_accuracy"] for name in "ab")
+    assert first == pytest.approx(second, abs=0.1)
+
+
+@pytest.mark.parametrize("broken", [lambda self, sample_id, cls, **how: None, "another class"])
+def test_a_broken_answer_breaks_simulate(source, tmp_path, monkeypatch, broken):
+    """Simulate has no way of its own to a label: what `Loop.answer` loses or mixes up, it notices."""
+    if broken == "another class":
+        real = Loop.answer
+
+        def broken(self: Loop, sample_id: int, cls: str, **how: Any) -> None:
+            real(self, sample_id, str((int(cls) + 1) % 10), **how)
+
+    monkeypatch.setattr(Loop, "answer", broken)
+    with pytest.raises(RuntimeError, match="the record says"):
+        run(source, tmp_path / "out")
+
+
+def test_a_broken_ask_breaks_simulate(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(Loop, "ask_many", lambda self, n, have=(), replace=False: [])
+    with pytest.raises(RuntimeError, match="nothing to ask after 0 of 12"):
+        run(source, tmp_path / "out")
+
+
+def test_the_milestones_are_the_contract():
+    assert milestones(30) == [0, 10, 20, 30]
+    assert milestones(1000) == [0, 10, 20, 50, 100, 200, 300, 500, 1000]
+
+
+def test_a_source_without_a_test_part_and_a_budget_too_large_are_refused(source, tmp_path, digits):
+    np.savez(tmp_path / "unlabeled.npz", x=digits[0][:20])
+    with pytest.raises(ValueError, match="no labeled source with a test part"):
+        run(tmp_path / "unlabeled.npz", tmp_path / "out")
+    with pytest.raises(ValueError, match="120 training images"):
+        run(source, tmp_path / "out", budget=121)
+    assert not (tmp_path / "out").exists()

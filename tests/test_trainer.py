@@ -1,0 +1,222 @@
+"""The trainer on a small project of real digits: what it publishes, when it goes on, when it rests, how it ends."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labeler import Project
+from labeler.learning import Learning
+from labeler.trainer import Course, Report, train
+
+QUICK = {
+    "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16,
+    "partial_batch": 8, "graph_size": 100,
+}  # fmt: skip
+
+
+@pytest.fixture
+def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Project]:
+    """150 digits in the pool and 30 gold ones, a learner of small batches."""
+    images, labels = digits
+    np.savez(tmp_path / "pool.npz", x=images[:150])
+    np.savez(tmp_path / "gold.npz", x=images[150:180], y=labels[150:180])
+    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
+        p.import_(tmp_path / "gold.npz", gold=True)
+        p.import_(tmp_path / "pool.npz")
+        p.store.set_setting("learner", QUICK)
+        yield p
+
+
+@pytest.fixture
+def course(digit_project: Project) -> Course:
+    return Course(digit_project, Learning(digit_project), Report(digit_project))
+
+
+def until(done: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def label(project: Project, n: int, first: int = 0) -> list[int]:
+    ids = project.store.sample_ids("pool")[first : first + n].tolist()
+    loop = project.loop()
+    for i, sample_id in enumerate(ids):
+        loop.answer(sample_id, i % 10)
+    return ids
+
+
+def to_rest(course: Course) -> None:
+    """Cycles until the labels known now are learned and published; settling is left out."""
+    while course.learning.learner.warming_up:
+        course._warm_up()
+    course._cycle()
+    while course.learning.learned_event_id < course.store.last_event_id():
+        course._cycle()
+
+
+def test_a_version_names_the_event_it_has_learned_from_and_holds_every_array(digit_project, course):
+    label(digit_project, 12)
+    to_rest(course)
+    published = digit_project.published()
+    assert published is not None
+    assert (published.last_event_id, published.labels) == (digit_project.store.last_event_id(), 12)
+    assert published.metrics["learned_event_id"] == published.last_event_id
+    assert min(course.learning.learner.steps_with.values()) >= 10
+    ids = digit_project.store.sample_ids()
+    np.testing.assert_array_equal(published.sample_ids, ids)
+    assert published.probs.shape == (180, 10)
+    np.testing.assert_allclose(published.probs.sum(1), 1, atol=1e-4)
+    open_ids = set(digit_project.store.sample_ids("pool")) - set(digit_project.store.states())
+    assert sorted(published.ranking) == sorted(open_ids)
+    assert published.embeddings.shape == (180, 32)
+    assert published.generated.shape == (10, 8, 8, 8)
+    assert published.metrics["gold_n"] == 30
+    assert 0 <= published.metrics["gold_accuracy"] <= 1
+    terms = published.metrics
+    assert terms["elbo"] == pytest.approx(terms["log_px"] - terms["kl_z"] - terms["kl_y"], abs=0.01)
+
+
+def test_a_correction_and_an_undo_make_new_versions_though_the_count_stays(digit_project, course):
+    ids = label(digit_project, 10)
+    to_rest(course)
+    first = digit_project.published()
+    loop = digit_project.loop()
+    loop.answer(ids[0], 7)
+    loop.answer(ids[1], 7)
+    to_rest(course)
+    second = digit_project.published()
+    assert first is not None
+    assert second is not None
+    assert second.version > first.version
+    assert second.labels == first.labels == 10
+    assert {course.learning.learner.labels[p] for p in course.learning._positions(np.array(ids[:2]))} == {7}
+    loop.undo()
+    to_rest(course)
+    assert sorted(course.learning.learner.labels.values()).count(7) == 2  # ids[0] corrected, ids[7] as it was
+    loop.undo()
+    to_rest(course)
+    assert course.learning.learner.labels == {p: i for i, p in enumerate(course.learning._positions(np.array(ids)))}
+
+
+def test_another_acquisition_is_published_at_once_and_ranks_by_it(digit_project, course):
+    label(digit_project, 25)
+    to_rest(course)
+    assert digit_project.published().acquisition == "coverage"
+    digit_project.store.set_setting("acquisition", "entropy")
+    course._cycle()
+    published = digit_project.published()
+    assert published.acquisition == "entropy"
+    row = {int(s): i for i, s in enumerate(published.sample_ids)}
+    assert (np.diff([published.scores[row[int(s)]] for s in published.ranking]) <= 0).all()
+
+
+def test_labels_on_measuring_samples_are_counted_apart_and_never_learned(tmp_path, digits):
+    np.savez(tmp_path / "pool.npz", x=digits[0][:60])
+    with Project.create(tmp_path / "project", ["even", "odd"]) as p:
+        p.import_(tmp_path / "pool.npz", measure_share=0.2)
+        p.store.set_setting("learner", QUICK)
+        measure = p.store.sample_ids("measure")
+        loop = p.loop()
+        for sample_id in [*measure[:5], *p.store.sample_ids("pool")[:4]]:
+            loop.answer(int(sample_id), "odd")
+        course = Course(p, Learning(p), Report(p))
+        to_rest(course)
+        published = p.published()
+        assert published is not None
+        assert (published.labels, published.metrics["measured_n"]) == (4, 5)
+        assert "gold_n" not in published.metrics
+        assert published.metrics["validation_n"] == len(measure)
+        assert not set(published.ranking) & set(measure)
+
+
+def test_a_second_trainer_is_refused_and_a_settled_one_ends(digit_project):
+    label(digit_project, 10)
+    other = Project.open(digit_project.folder)
+    other.store.hold("trainer", "someone", {})
+    with pytest.raises(RuntimeError, match="trained already"):
+        train(digit_project.folder, until_settled=True)
+    other.store.let_go("trainer", "someone")
+    other.close()
+    seen: list[tuple[int, int]] = []
+    train(digit_project.folder, until_settled=True, on_progress=lambda done, total: seen.append((done, total)))
+    published = digit_project.published()
+    assert published is not None
+    assert published.labels == 10
+    assert published.steps >= 26
+    assert seen[-1][0] == published.steps
+    assert digit_project.store.process("trainer") is None
+    train(digit_project.folder, until_settled=True)  # nothing new: no warm-up, no step
+    assert digit_project.published().steps == published.steps
+
+
+@contextmanager
+def trainer_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-P", "-m", "labeler.trainer", str(folder), "--parent", str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_images_and_classes_that_come_while_it_runs_are_taken_in(digit_project, digits, tmp_path):
+    store = digit_project.store
+    with trainer_process(digit_project.folder) as process:
+        until(lambda: store.newest_version() is not None, 60)
+        store.add_classes(["blank"])
+        np.savez(tmp_path / "more.npz", x=digits[0][200:220])
+        digit_project.import_(tmp_path / "more.npz", measure_share=0)
+        until(lambda: (p := digit_project.published()) is not None and p.probs.shape == (200, 11))
+        until(lambda: (store.process("trainer") or {}).get("phase") == "idle")
+        store.set_setting("paused", True)
+        until(lambda: (store.process("trainer") or {}).get("phase") == "paused")
+        assert process.stdin is not None
+        process.stdin.close()  # the server went away
+        process.wait(5)
+
+
+def test_the_trainer_is_gone_within_five_seconds_of_its_server_being_killed(digit_project):
+    script = (
+        "import os, subprocess, sys, time\n"
+        "command = [sys.executable, '-P', '-m', 'labeler.trainer', sys.argv[1], '--parent', str(os.getpid())]\n"
+        "print(subprocess.Popen(command, stdin=subprocess.PIPE).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-P", "-c", script, str(digit_project.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        until(lambda: digit_project.store.newest_version() is not None, 60)
+        server.kill()
+    until(lambda: not _runs(pid), 5)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+
+
+def test_old_versions_are_pruned_but_the_milestones_keep_their_weights(digit_project, course):
+    for n in range(6):
+        label(digit_project, 5, first=5 * n)
+        to_rest(course)
+    rows = {v.version: v for v in digit_project.store.versions() if not v.pruned}
+    folders = sorted(p.name for p in (digit_project.folder / "models").iterdir())
+    assert folders == sorted(Path(v.folder).name for v in rows.values())
+    with_arrays = [v for v in rows if (digit_project.folder / rows[v].folder / "probs.npy").exists()]
+    assert with_arrays == sorted(rows)[-2:]
+    labels = {v.labels for v in rows.values()}
+    assert {10, 20, 30} <= labels
+    assert 15 not in labels
