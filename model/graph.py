@@ -52,19 +52,16 @@ def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     return Graph(positions, features, (scale @ w @ scale).tocsr().astype(np.float32), typicality / typicality.max())
 
 
-def propagate(
-    graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, mass: np.ndarray, steps: int = 30
-) -> np.ndarray:
+def propagate(graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int = 30) -> np.ndarray:
     """probs (n, C) of every node, from the `labels` of the nodes in `rows`.
 
-    F <- .99 S F + .01 Y. A class with many labels would win by their number alone, so each column is scaled to
-    `mass` (C,), the share of each class as far as it is known (class mass normalisation, Zhu et al. 2003).
+    F <- .99 S F + .01 Y, where the labels of a class share one unit of Y between them: a class that was asked about
+    often, because it is hard, must not win by the number of its labels.
     """
     y = np.zeros((len(graph.positions), n_classes), np.float32)
-    y[rows, labels] = 1
+    y[rows, labels] = 1 / np.bincount(labels, minlength=n_classes)[labels]
     f = y
     for _ in range(steps):
         f = 0.99 * (graph.affinity @ f) + 0.01 * y
-    f = f * (mass / (f.sum(0) + 1e-9)).astype(np.float32)
     total = f.sum(1, keepdims=True)
     return np.where(total > 1e-12, f / np.maximum(total, 1e-12), 1 / n_classes).astype(np.float32)

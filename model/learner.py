@@ -42,8 +42,8 @@ class LearnerConfig:
 
 
 def warm_up_steps(n_images: int) -> int:
-    """300 steps for a few hundred images, 700 from 20,000 on."""
-    return int(np.clip(300 + 400 * n_images / 20_000, 300, 700))
+    """300 steps for a few hundred images, 1,000 from 40,000 on."""
+    return int(np.clip(300 + 700 * n_images / 40_000, 300, 1000))
 
 
 class Learner:
@@ -105,9 +105,6 @@ class Learner:
             nn.Linear(c.z_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, c.n_classes)
         ).to(self.device.torch)
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), 1e-3)
-        self.class_mass = torch.full(
-            (c.n_classes,), 1 / c.n_classes, device=self.device.torch
-        )  # running mean of q(y|x)
         self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
         self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
         self.features = Features(self.images, c.h_dim, self.device)
@@ -225,7 +222,7 @@ class Learner:
         terms["supervised"] = (o.supervised, views)
         if self.warming_up:
             return terms
-        self._note(probs)
+        self.confidence.lerp_(probs.detach().max(1).values.mean(), 0.02)
         if o.consistency:
             terms["consistency"] = (o.consistency, objective.consistency(other[n:], probs, self.confidence))
         if o.propagation and self.graph is not None:
@@ -248,11 +245,6 @@ class Learner:
             return drawn, self.trainable[drawn]
         rows = self.rng.integers(len(self.graph.positions), size=size)
         return rows, self.graph.positions[rows]
-
-    def _note(self, probs: torch.Tensor) -> None:
-        with torch.no_grad():
-            self.class_mass.lerp_(probs.mean(0), 0.02)
-            self.confidence.lerp_(probs.max(1).values.mean(), 0.02)
 
     def _perceptual(self, drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         with self.device.autocast():
@@ -310,8 +302,7 @@ class Learner:
         labels = np.fromiter(self.labels.values(), np.int64, len(self.labels))
         rows = self.graph.rows_of(positions)
         inside = rows >= 0
-        mass = self.class_mass.cpu().numpy() + 0.1 / self.n_classes  # a class just found has next to none yet
-        self.graph_probs = graph.propagate(self.graph, rows[inside], labels[inside], self.n_classes, mass)
+        self.graph_probs = graph.propagate(self.graph, rows[inside], labels[inside], self.n_classes)
         sharp = self.graph_probs**4
         sharp /= sharp.sum(1, keepdims=True) + 1e-12
         pseudo = torch.from_numpy(self.graph_probs.argmax(1))
