@@ -82,7 +82,7 @@ class Loop:
 
     def ask_many(self, n: int, have: Sequence[int] = (), replace: bool = False) -> list[Question]:
         """Up to n questions more than those the caller has. `replace` gives back every lease it does not name first."""
-        have = [int(sample_id) for sample_id in have]
+        n, have = max(0, n), [int(sample_id) for sample_id in have]
         if replace:
             self._store.release(self.annotator, self.client, keep=have)
         if have:

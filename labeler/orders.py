@@ -1,6 +1,7 @@
 """Orders in which samples are asked, kept short: the path from a key to the next image walks them."""
 
 import threading
+import zlib
 
 import numpy as np
 
@@ -47,6 +48,6 @@ class Orders:
         with self._lock:
             newest = self._store.last_sample_id()
             if split not in self._shuffled or self._shuffled[split][0] != newest:
-                rng = np.random.default_rng([self._store.setting("rng_seed", 0), len(split)])
+                rng = np.random.default_rng([self._store.setting("rng_seed", 0), zlib.crc32(split.encode())])
                 self._shuffled[split] = newest, Order(rng.permutation(self._store.sample_ids(split)), -THIN_EVERY)
             return self._shuffled[split][1].thinned(self._store)

@@ -44,7 +44,8 @@ def working_images(folder: Path, store: Store, on_progress: Progress | None = No
         cache.mkdir(exist_ok=True)
         _build(path, folder, store, sample_ids, size, channels, on_progress or (lambda done, total: None))
         array = _load(path, len(sample_ids), size, channels)
-        assert array is not None
+    if array is None:  # more was imported meanwhile, and another process has put a longer one in its place
+        return working_images(folder, store, on_progress)
     return WorkingImages(sample_ids, array, size, channels)
 
 

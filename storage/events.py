@@ -205,6 +205,8 @@ def _check(new: NewEvent) -> None:
         raise ValueError(f"{new.kind!r} is not a kind of event; one of {', '.join(EVENT_KINDS)} is.")
     if not new.uid:
         raise ValueError("An event needs a uid of its own, so that sending it again stores it once.")
+    if any(not 0 <= number < 2**62 for number in (new.ms, new.version, new.rank) if number is not None):
+        raise ValueError(f"An event came with ms={new.ms}, version={new.version}, rank={new.rank}: they start at 0.")
     if (new.kind == "label") != (new.class_id is not None):
         raise ValueError(f"A {new.kind} event came with class id {new.class_id}; a label has one, no other kind does.")
     if (new.kind == "undo") != (new.undoes is not None):

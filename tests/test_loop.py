@@ -287,7 +287,7 @@ def test_a_refill_whose_answer_was_lost_is_given_again(project: Project) -> None
 def test_a_replacing_refill_gives_back_what_the_caller_has_not(project: Project) -> None:
     loop = project.loop("ann", "tab")
     have = [question.sample_id for question in loop.ask_many(6)]
-    loop.ask_many(0, have[:2], replace=True)
+    assert loop.ask_many(-1, have[:2], replace=True) == []
     assert project.store.held("ann", "tab") == sorted(have[:2])
 
 

@@ -91,6 +91,8 @@ def test_a_batch_with_an_unknown_class_or_sample_stores_nothing(store: Store) ->
         NewEvent("a", "skip", 1, class_id=1),
         NewEvent("a", "undo", 1),
         NewEvent("a", "label", 1, 1, undoes="b"),
+        NewEvent("a", "skip", 1, ms=-1),
+        NewEvent("a", "skip", 1, ms=2**70),
     ],
 )
 def test_an_event_that_makes_no_sense_is_refused(store: Store, wrong: NewEvent) -> None:
