@@ -29,7 +29,7 @@ def sitting(
     """
     store = project.store
     with _server(project, acquisition) as client:
-        _until(lambda: _warmed_up(client), WARM_UP_LIMIT, "the warm-up did not end")
+        until(lambda: _warmed_up(client), WARM_UP_LIMIT, "the warm-up did not end")
         tab = {"project": client.get("/labeler/state").json()["key"], "client": uuid.uuid4().hex}
         classes = {c.name: c.id for c in store.classes()}
         client.post("/labeler/name", json={"name": "simulated"}).raise_for_status()
@@ -53,7 +53,7 @@ def sitting(
             given += 1
             on_progress(given, budget)
         last = store.last_event_id()
-        _until(lambda: _learned(project, last), 120, f"no version learned from event {last}")
+        until(lambda: _learned(project, last), 120, f"no version learned from event {last}")
     return given
 
 
@@ -76,7 +76,7 @@ def _learned(project: Project, event_id: int) -> bool:
     return newest is not None and newest.metrics["learned_event_id"] >= event_id
 
 
-def _until(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
+def until(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
