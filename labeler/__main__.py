@@ -4,12 +4,14 @@ import errno
 import os
 import signal
 import sys
+import threading
 
 ENDED_BY_INTERRUPT = {"serve", "demo"}  # a server is ended by Ctrl-C as a matter of course
 
 
 def main() -> int:
     """The console script."""
+    sys.unraisablehook = interrupt_again
     code = run(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: nothing may tear the interpreter's way out
     return code
@@ -31,6 +33,14 @@ def run(args: list[str]) -> int:
             raise
         say(one_line(error))
         return int(getattr(error, "exit_code", 1))  # Typer's own errors carry 2
+
+
+def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Python drops an exception that falls into a destructor or a weakref callback, of which imports are full."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def say(text: str) -> None:

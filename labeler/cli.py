@@ -361,6 +361,7 @@ def run_server(folder: Path, **how: Any) -> None:
     from labeler.serve import serve as serve_project
 
     serve_project(folder, **how)
+    raise KeyboardInterrupt  # what ended it; said in one place, however early it came
 
 
 def known_acquisition(name: str | None) -> None:
