@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test check format
+# The four IDX files; Debian's package dataset-fashion-mnist puts them here.
+FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
+
+.PHONY: install demo test check format bench-learning bench-simulate
 
 install: $(VENV)/.installed
 
@@ -27,3 +30,11 @@ check: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# From a label's commit to a version that has learned from it, on 60,000 images with the page open.
+bench-learning: install
+	$(BIN)/python -P tests/bench_learning.py $(FASHION_MNIST)
+
+# Learning curve of 100 labels, three rng seeds: curve.csv, curve.png and report.md in runs/.
+bench-simulate: install
+	$(BIN)/labeler simulate $(FASHION_MNIST) --budget 100 --rng-seeds 0,1,2 --out runs/fashion-100
