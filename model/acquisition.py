@@ -69,7 +69,7 @@ def prototypes(graph: Graph, n: int, rng: np.random.Generator, open_rows: np.nda
 def coverage(
     graph: Graph, doubt: np.ndarray, labeled_rows: np.ndarray, open_rows: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(scores of all nodes, rows of the n to ask): doubt x distance to the nearest labeled x typicality.
+    """(scores of all nodes, rows of the n to ask): doubt x distance to the nearest labeled x typicality^2.
 
     Greedy: each row that is picked counts as labeled for the next pick, so that a batch is diverse.
     """
@@ -79,7 +79,7 @@ def coverage(
         distance = 1 - (features @ labeled.T).amax(1)  # (n_nodes,) cosine distance
     else:
         distance = torch.ones(len(features), device=features.device)
-    wanted = torch.from_numpy((doubt * graph.typicality * open_rows).astype(np.float32)).to(features.device)
+    wanted = torch.from_numpy((doubt * graph.typicality**2 * open_rows).astype(np.float32)).to(features.device)
     scores = (wanted * distance).cpu().numpy()
     picked: list[int] = []
     for _ in range(min(n, int(open_rows.sum()))):
