@@ -20,7 +20,8 @@ from labeler.ui.desk import Desk
 from storage import NewEvent
 
 HERE = Path(__file__).parent
-FILES = frozenset(path.name for path in HERE.iterdir() if path.suffix in (".js", ".css", ".svg"))
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}  # the system's own table may be wrong
+FILES = {path.name: TYPES[path.suffix] for path in HERE.iterdir() if path.suffix in TYPES}
 COOKIE = "labeler_name"
 A_YEAR = 365 * 24 * 3600
 FOREVER = {"Cache-Control": f"private, max-age={A_YEAR}, immutable"}
@@ -175,7 +176,7 @@ def _pictures(api: APIRouter, desk: Desk) -> None:
     def file(name: str) -> Response:
         if name not in FILES:
             raise HTTPException(404, "No such file.")
-        return FileResponse(HERE / name, headers=ASK_AGAIN)
+        return FileResponse(HERE / name, media_type=FILES[name], headers=ASK_AGAIN)
 
 
 def _picture(

@@ -1,0 +1,279 @@
+"""The page's own routes, without a browser."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pages import application, publish_version, small_project
+from PIL import Image
+
+from labeler import Project
+from labeler.ui.routes import routes
+
+LOCAL = "http://127.0.0.1:7860"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with small_project(tmp_path / "project", n=30) as p:
+        yield p
+
+
+Tab = Callable[..., Any]
+
+
+@pytest.fixture
+def client(project: Project) -> TestClient:
+    """Our routes alone, which is quick."""
+    app = FastAPI()
+    app.include_router(routes(project))
+    return TestClient(app, base_url=LOCAL)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The whole application with Gradio in it; its tests change nothing but a name."""
+    with small_project(tmp_path_factory.mktemp("page") / "project", n=2) as p, application(p) as app:
+        yield TestClient(app, base_url=LOCAL)
+
+
+def tab(client: TestClient, name: str = "ann", client_id: str = "tab-00000001") -> Tab:
+    """Posts as one browser tab of one annotator does."""
+    key = client.get("/labeler/state").json()["key"]
+    client.cookies.clear()
+    assert client.post("/labeler/name", json={"name": name}).status_code == 200
+    cookie = {"cookie": f"labeler_name={client.cookies['labeler_name']}"}
+
+    def post(path: str, **body: Any) -> Any:
+        client.cookies.clear()
+        answer = client.post(f"/labeler/{path}", json={"project": key, "client": client_id} | body, headers=cookie)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return post
+
+
+def label(uid: str, sample_id: int, class_id: int = 1, **more: Any) -> dict[str, Any]:
+    return {"uid": uid, "kind": "label", "sample_id": sample_id, "class_id": class_id} | more
+
+
+def test_an_answer_is_stored_once_however_often_it_is_sent(project: Project, client: TestClient) -> None:
+    post = tab(client)
+    question = post("next", n=1)["questions"][0]
+    operation = label("uid-0001", question["sample_id"], 2, ms=450)
+
+    assert post("commit", operations=[operation])["stored"] == ["uid-0001"]
+    again = post("commit", operations=[operation])
+
+    assert (again["stored"], again["refused"]) == (["uid-0001"], [])
+    (event,) = project.store.events()
+    assert (event.sample_id, event.class_id, event.annotator, event.client, event.ms) == (
+        question["sample_id"], 2, "ann", "tab-00000001", 450,
+    )  # fmt: skip
+    assert again["counts"]["per_class"]["2"] == 1
+
+
+def test_what_the_screen_showed_is_kept_with_the_answer(project: Project, client: TestClient) -> None:
+    publish_version(project, 1)
+    post = tab(client)
+    question = post("next", n=1)["questions"][0]
+    assert question["guess"] == 3
+    echo = {k: question[k] for k in ("version", "acquisition", "score", "rank", "purpose")}
+    predicted = {"predicted_class_id": 3, "predicted_prob": question["probs"]["3"]}
+
+    post("commit", operations=[label("uid-0001", question["sample_id"]) | echo | predicted])
+
+    (event,) = project.store.events()
+    assert (event.version, event.acquisition, event.score, event.rank) == (1, "margin", 0.5, question["rank"])
+    assert (event.predicted_class_id, event.purpose) == (3, "learn")
+    assert event.predicted_prob == pytest.approx(0.7)
+
+
+def test_two_tabs_never_get_the_same_image_and_a_refill_brings_only_new_ones(client: TestClient) -> None:
+    ann, bob = tab(client), tab(client, client_id="tab-00000002")
+
+    first = [q["sample_id"] for q in ann("next", n=8)["questions"]]
+    second = [q["sample_id"] for q in ann("next", n=8, have=first)["questions"]]
+    others = [q["sample_id"] for q in bob("next", n=16)["questions"]]
+
+    assert len({*first, *second}) == 16
+    assert len(others) == 14, "thirty images, sixteen of them with the other tab"
+    assert not {*first, *second} & set(others)
+    assert bob("next", n=2, have=others)["questions"] == []
+
+
+def test_images_that_are_given_back_go_to_others(client: TestClient) -> None:
+    ann, bob = tab(client), tab(client, "bob", "tab-00000002")
+    held = [q["sample_id"] for q in ann("next", n=30)["questions"]]
+    assert bob("next", n=1)["questions"] == []
+
+    ann("release", sample_ids=held[:2])
+
+    assert {q["sample_id"] for q in bob("next", n=30)["questions"]} == set(held[2:])
+    assert ann("renew", sample_ids=held[:3])["held"] == held[:2]
+
+
+def test_an_impossible_answer_is_refused_by_name_and_holds_up_no_other(project: Project, client: TestClient) -> None:
+    post = tab(client)
+    operations = [label("uid-0001", 1), label("uid-0002", 2, class_id=99), label("uid-0003", 999), label("uid-0004", 3)]
+
+    answer = post("commit", operations=operations)
+
+    assert answer["stored"] == ["uid-0001", "uid-0004"]
+    assert [refusal["uid"] for refusal in answer["refused"]] == ["uid-0002", "uid-0003"]
+    assert all(refusal["reason"] for refusal in answer["refused"])
+    assert project.store.labels() == {1: 1, 3: 1}
+
+
+def test_the_history_holds_what_an_annotator_answered_and_did_not_undo(client: TestClient) -> None:
+    post = tab(client)
+    operations = [label("uid-0001", 1), label("uid-0002", 2), {"uid": "uid-0003", "kind": "skip", "sample_id": 3}]
+    post("commit", operations=operations)
+    post("commit", operations=[{"uid": "uid-0004", "kind": "undo", "sample_id": 2, "undoes": "uid-0002"}])
+
+    answers = client.get("/labeler/history", headers={"cookie": "labeler_name=ann"}).json()["answers"]
+
+    assert [(a["uid"], a["kind"], a["class_id"]) for a in answers] == [
+        ("uid-0003", "skip", None),
+        ("uid-0001", "label", 1),
+    ]
+
+
+def test_a_page_of_another_project_cannot_store_its_labels_here(project: Project, client: TestClient) -> None:
+    client.post("/labeler/name", json={"name": "ann"})
+    for path, body in [("commit", {"operations": [label("uid-0001", 1)]}), ("next", {"n": 1})]:
+        message = {"project": "another", "client": "tab-00000001"}
+        assert client.post(f"/labeler/{path}", json=message | body).status_code == 409
+    assert project.store.events() == []
+
+
+def test_nothing_is_asked_or_stored_before_a_name_is_given(client: TestClient) -> None:
+    key = client.get("/labeler/state").json()["key"]
+    message = {"project": key, "client": "tab-00000001"}
+    assert client.post("/labeler/next", json=message | {"n": 1}).status_code == 401
+    assert client.post("/labeler/commit", json=message | {"operations": [label("uid-0001", 1)]}).status_code == 401
+    assert client.get("/labeler/state").json()["annotator"] is None
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 41, "two\nlines\x07", "import", "Import"])
+def test_a_name_that_cannot_be_kept_is_refused_with_a_sentence(client: TestClient, name: str) -> None:
+    answer = client.post("/labeler/name", json={"name": name})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith(".")
+    assert "labeler_name" not in client.cookies
+
+
+def test_a_name_of_any_script_comes_back_as_it_was_typed(client: TestClient) -> None:
+    client.post("/labeler/name", json={"name": "  Zoë 李;=, ©  "})
+    assert client.get("/labeler/state").json()["annotator"] == "Zoë 李;=, ©"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("POST", {"origin": "http://evil.example"}),
+        ("POST", {"origin": "http://127.0.0.1:9999"}),
+        ("POST", {"origin": "null"}),
+        ("POST", {"sec-fetch-site": "cross-site"}),
+        ("GET", {"origin": "http://evil.example"}),
+        ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}),
+        ("GET", {"host": "evil.example"}),
+        ("GET", {"host": "evil.example:7860"}),
+        ("GET", {"host": "127.0.0.1.evil.example"}),
+        ("GET", {"host": "[::1"}),
+    ],
+)
+@pytest.mark.parametrize("path", ["/labeler/state", "/labeler/name", "/", "/gradio_api/queue/join"])
+def test_other_sites_are_refused_on_every_route(
+    page: TestClient, method: str, headers: dict[str, str], path: str
+) -> None:
+    answer = page.request(method, path, headers=headers, json={"name": "eve"} if method == "POST" else None)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:7860", "127.0.0.1", "[::1]:7860"])
+def test_this_machine_is_answered_under_each_of_its_names(page: TestClient, host: str) -> None:
+    headers = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
+    assert page.post("/labeler/name", json={"name": "ann"}, headers=headers).status_code == 200
+    link = {"host": host, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert page.get("/", headers=link).status_code == 200
+
+
+def test_an_image_named_with_its_hash_may_be_kept_forever(project: Project, client: TestClient) -> None:
+    question = tab(client)("next", n=1)["questions"][0]
+    answer = client.get(question["image"])
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    pixels = np.array(Image.open(io.BytesIO(answer.content)))
+    assert pixels.shape == (8, 8)
+    again = client.get(question["image"], headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    bare = client.get(f"/labeler/image/{question['sample_id']}")
+    assert (bare.content, bare.headers["cache-control"]) == (answer.content, "no-cache")
+    assert client.get("/labeler/image/999").status_code == 404
+
+
+def test_a_thumbnail_of_a_large_image_is_small(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((300, 600, 3), np.uint8)).save(tmp_path / "large.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "large.png").rename(tmp_path / "in" / "large.png")
+    with Project.create(tmp_path / "project", ["a"]) as project:
+        project.import_(tmp_path / "in", measure_share=0)
+        app = FastAPI()
+        app.include_router(routes(project))
+        client = TestClient(app, base_url=LOCAL)
+        thumb = Image.open(io.BytesIO(client.get("/labeler/thumb/1").content))
+        assert thumb.size == (128, 64)
+        assert Image.open(io.BytesIO(client.get("/labeler/image/1").content)).size == (600, 300)
+
+
+def test_generated_images_come_as_one_sheet_with_a_row_for_each_class(project: Project, client: TestClient) -> None:
+    assert client.get("/labeler/generated/1").status_code == 404
+    publish_version(project, 1)
+    told = client.get("/labeler/state").json()["generated"]
+    assert (told["version"], told["n"], told["height"], told["width"]) == (1, 4, 8, 8)
+    answer = client.get(told["url"])
+    sheet = np.array(Image.open(io.BytesIO(answer.content)))
+    published = project.published()
+    assert published is not None
+    assert sheet.shape == (10 * 8, 4 * 8)
+    assert (sheet[16:24, 8:16] == published.generated[2, 1]).all()
+    assert client.get(told["url"], headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+def test_accuracy_is_never_told_without_the_number_it_stands_on(project: Project, client: TestClient) -> None:
+    publish_version(project, 1, gold_accuracy=0.812, gold_n=1000, measured_accuracy=0.5)
+    assert client.get("/labeler/state").json()["accuracy"] == [{"kind": "gold", "value": 0.812, "n": 1000}]
+    versions = client.get("/labeler/learning").json()["versions"]
+    assert [(v["version"], v["labels"], v["metrics"]["gold_n"]) for v in versions] == [(1, 0, 1000)]
+
+
+def test_the_acquisition_is_chosen_from_those_there_are(project: Project, client: TestClient) -> None:
+    post = tab(client)
+    assert post("acquisition", acquisition="entropy") == {"acquisition": "entropy"}
+    assert project.store.setting("acquisition") == "entropy"
+    state = client.get("/labeler/state").json()
+    assert state["acquisition"] == "entropy"
+    wrong = {"project": state["key"], "acquisition": "telepathy"}
+    assert client.post("/labeler/acquisition", json=wrong, headers={"cookie": "labeler_name=ann"}).status_code == 422
+
+
+def test_only_the_pages_own_files_are_handed_out(client: TestClient) -> None:
+    assert client.get("/labeler/ui/canvas.js").headers["content-type"].startswith("text/javascript")
+    for name in ("routes.py", "..%2Fserve.py", "..%2f..%2flabels.db", "__init__.py", "nothing.js"):
+        assert client.get(f"/labeler/ui/{name}").status_code == 404
+
+
+def test_the_page_names_no_address_outside_this_machine(page: TestClient) -> None:
+    answer = page.get("/")
+    linked = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?://[^"'\s)>]+)""", answer.text)
+    assert not [url for url in linked if not url.startswith(LOCAL)]
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert not re.search(r"https?:|\*", policy)
+    assert '"run_history":true' not in answer.text.replace(" ", "")
