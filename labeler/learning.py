@@ -116,8 +116,7 @@ class Learning:
     # ---------- versions out ----------
     def open_positions(self) -> np.ndarray:
         """Pool images without a decision. Leased ones stay in: whoever gives one back wants it ranked at once."""
-        decided = self.store.states()
-        return self.pool[~np.isin(self.sample_ids[self.pool], np.fromiter(decided, np.int64, len(decided)))]
+        return self.pool[~np.isin(self.sample_ids[self.pool], self.store.decided_ids())]
 
     def rank(self, name: str, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
         """(scores (N,), ranking as sample ids, the acquisition that made it)."""

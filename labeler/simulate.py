@@ -36,8 +36,8 @@ class Pace:
     """Gradient steps in place of seconds."""
 
     warm_up_steps: int | None = None  # None: as many as for people
-    steps_per_label: int = 10
-    settle_steps: int = 600  # once the budget is spent
+    steps_per_label: int = 20  # what two cores take in about two seconds
+    settle_steps: int = 500  # once the budget is spent
 
 
 @dataclass(frozen=True)
