@@ -1,5 +1,6 @@
 """What the tests of the page share: a small project, a published version, a server in a thread."""
 
+import asyncio
 import gc
 import socket
 import threading
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labeler import Project
 from labeler.published import publish
@@ -58,31 +60,26 @@ def publish_version(project: Project, version: int, ranking: list[int] | None = 
     )
 
 
-@contextmanager
-def application(project: Project) -> Iterator[FastAPI]:
-    """The page without a server. Gradio leaves event loops unclosed: they are collected here, not in a later test."""
-    with _unclosed_loops():
-        app = build(project)
-    yield app
-    with _unclosed_loops():
-        del app
+# Gradio leaves event loops unclosed. A file of tests that builds the page ignores that, and collects them at its end.
+IGNORE_UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
-@contextmanager
-def _unclosed_loops() -> Iterator[None]:
+def collect_unclosed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        yield
         gc.collect()
 
 
 @contextmanager
-def served(project: Project, port: int = 0) -> Iterator[str]:
-    """The page of a project on a free port, in a thread of this process; yields its URL."""
-    with application(project) as app, socket.socket() as sock:
+def served(project: Project, port: int = 0, late: dict[str, float] | None = None) -> Iterator[str]:
+    """The page of a project on a free port, in a thread of this process; yields its URL.
+
+    `late` delays paths by seconds, before they are handled: late={"/labeler/commit": 0.4}.
+    """
+    with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(_delayed(build(project), late or {}), log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
@@ -94,3 +91,11 @@ def served(project: Project, port: int = 0) -> Iterator[str]:
             server.should_exit = True
             thread.join(10)
             assert not thread.is_alive(), "the server did not end"
+
+
+def _delayed(app: ASGIApp, late: dict[str, float]) -> ASGIApp:
+    async def delayed(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(late.get(scope.get("path", ""), 0))
+        await app(scope, receive, send)
+
+    return delayed

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from pages import application, publish_version, small_project
+from pages import IGNORE_UNCLOSED, build, collect_unclosed, publish_version, small_project
 from PIL import Image
 
 from labeler import Project
 from labeler.ui.routes import routes
 
+pytestmark = IGNORE_UNCLOSED
 LOCAL = "http://127.0.0.1:7860"
 
 
@@ -39,8 +40,9 @@ def client(project: Project) -> TestClient:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The whole application with Gradio in it; its tests change nothing but a name."""
-    with small_project(tmp_path_factory.mktemp("page") / "project", n=2) as p, application(p) as app:
-        yield TestClient(app, base_url=LOCAL)
+    with small_project(tmp_path_factory.mktemp("page") / "project", n=2) as p:
+        yield TestClient(build(p), base_url=LOCAL)
+    collect_unclosed()
 
 
 def tab(client: TestClient, name: str = "ann", client_id: str = "tab-00000001") -> Tab:

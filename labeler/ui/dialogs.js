@@ -1,6 +1,6 @@
 // The two dialogs of the labeling screen: who is labeling, and the keyboard.
 
-import { call } from './api.js';
+import { call, poll } from './api.js';
 import { element } from './dom.js';
 
 const KEYS = [
@@ -74,6 +74,7 @@ function showNameDialog(root, known, resolve) {
     event.preventDefault();
     try {
       done((await call('name', { name: input.value })).annotator);
+      poll(); // the header shows the name
     } catch (refusal) {
       problem.textContent = refusal.message;
       input.focus();

@@ -1,0 +1,520 @@
+"""The page in a real browser: what a person presses is what the database holds.
+
+Needs Chromium (LABELER_CHROMIUM, /usr/bin/chromium by default); without it these tests fail, they are never skipped.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pages import CLASSES, IGNORE_UNCLOSED, collect_unclosed, publish_version, served, small_project
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from labeler import Project
+
+pytestmark = IGNORE_UNCLOSED
+CHROMIUM = os.environ.get("LABELER_CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+KEYS = [str(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)]  # class ids 1..10
+IMAGE = ".stage-image img"
+AWAY = ("net::ERR", "Failed to load resource")
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as p:
+        yield p
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
+    collect_unclosed()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with small_project(tmp_path / "project") as p:
+        yield p
+
+
+@pytest.fixture
+def url(project: Project) -> Iterator[str]:
+    with served(project) as address:
+        yield address
+
+
+class Visitors:
+    """Browsers of people. At the end no page may have had an error or have called anything but our server."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.browser, self.url = browser, url
+        self.contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+        self.allowed: tuple[str, ...] = ()  # words of complaints that a test provokes, such as a server that is away
+
+    def __call__(self, name: str = "ann", width: int = 1440, height: int = 900) -> Page:
+        """A person with a browser of their own, the name given, looking at the first image."""
+        context = self.browser.new_context(viewport={"width": width, "height": height})
+        self.contexts.append(context)
+        context.on("page", self.watch)
+        page = context.new_page()
+        page.goto(self.url)
+        page.fill("dialog.who input", name)
+        page.keyboard.press("Enter")
+        expect(page.locator(IMAGE)).to_be_visible()
+        return page
+
+    def watch(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.complain(f"page error: {error}"))
+        page.on("console", lambda m: self.complain(f"console: {m.text}") if m.type in ("error", "warning") else None)
+        page.on("request", lambda r: None if self.local(r.url) else self.complain(f"left the machine: {r.url}"))
+
+    def local(self, url: str) -> bool:
+        return url.startswith((self.url, "data:", "blob:"))
+
+    def complain(self, text: str) -> None:
+        if not any(word in text for word in self.allowed):
+            self.complaints.append(text)
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+        assert self.complaints == []
+
+
+@pytest.fixture
+def visit(browser: Browser, url: str) -> Iterator[Visitors]:
+    visitors = Visitors(browser, url)
+    yield visitors
+    visitors.close()
+
+
+def on_screen(page: Page) -> int:
+    return int(page.get_attribute(IMAGE, "data-sample-id") or 0)
+
+
+def press(page: Page, key: str) -> int:
+    """Presses a key; the sample that was on screen."""
+    sample_id = on_screen(page)
+    page.keyboard.press(key)
+    return sample_id
+
+
+def all_saved(page: Page) -> None:
+    expect(page.locator(".save")).to_have_text("All saved", timeout=10_000)
+    assert page.get_attribute(".lab", "data-pending") == "0"
+
+
+def answers(project: Project) -> list[tuple[str, int, int | None]]:
+    return [(event.kind, event.sample_id, event.class_id) for event in project.store.events()]
+
+
+BURST = """
+async ([keys, gap]) => {
+  const pressed = [];
+  for (const key of keys) {
+    const image = document.querySelector('.stage-image img');
+    pressed.push([Number(image?.dataset.sampleId ?? 0), key]);
+    document.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+    await new Promise((resolve) => setTimeout(resolve, gap));
+  }
+  return pressed;
+}
+"""
+
+
+def burst(page: Page, keys: list[str], gap: int = 71) -> list[tuple[str, int, int]]:
+    """Presses keys at an even pace from within the page; the labels that should come of it."""
+    pressed = page.evaluate(BURST, [keys, gap])
+    return [("label", sample_id, KEYS.index(key) + 1) for sample_id, key in pressed]
+
+
+def test_sixty_labels_by_keyboard_are_in_the_database_in_the_order_pressed(project: Project, visit: Visitors) -> None:
+    page = visit("Ann")
+    expected = [("label", press(page, KEYS[(7 * i) % 10]), (7 * i) % 10 + 1) for i in range(60)]
+    all_saved(page)
+
+    assert answers(project) == expected
+    assert len({sample_id for _, sample_id, _ in expected}) == 60
+    events = project.store.events()
+    assert {event.annotator for event in events} == {"Ann"}
+    assert all(event.ms is not None and 0 <= event.ms < 5000 for event in events)
+    assert len({event.uid for event in events}) == 60
+    expect(page.locator(".progress-text")).to_have_text("60 of 200 labeled")
+    assert page.locator(".class .count").all_inner_texts() == ["6"] * 10
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.4])
+def test_forty_changing_keys_at_fourteen_a_second_label_forty_images_as_pressed(
+    project: Project, browser: Browser, delay: float
+) -> None:
+    with served(project, late={"/labeler/commit": delay}) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        expected = burst(page, [KEYS[(3 * i) % 10] for i in range(40)])
+        all_saved(page)
+        visit.close()
+
+    assert answers(project) == expected
+    assert len({sample_id for _, sample_id, _ in expected}) == 40
+
+
+def test_a_refill_that_overtakes_a_commit_brings_no_image_twice(project: Project, browser: Browser) -> None:
+    """Commits are late, so every refill arrives while answers to images it might bring are still on their way."""
+    with served(project, late={"/labeler/commit": 0.7}) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        expected = burst(page, [KEYS[i % 10] for i in range(15)], gap=100)
+        publish_version(project, 1)  # and a new ranking asks for everything anew meanwhile
+        page.wait_for_timeout(1600)
+        expected += burst(page, [KEYS[i % 10] for i in range(15)], gap=100)
+        all_saved(page)
+        visit.close()
+
+    assert answers(project) == expected
+    assert len({sample_id for _, sample_id, _ in expected}) == 30
+
+
+def test_undo_brings_back_that_very_image(project: Project, visit: Visitors) -> None:
+    page = visit()
+    first, second = press(page, "1"), press(page, "2")
+    third = on_screen(page)
+
+    page.keyboard.press("Backspace")
+    assert on_screen(page) == second
+    page.keyboard.press("Backspace")
+    assert on_screen(page) == first
+    assert press(page, "5") == first
+    assert press(page, "s") == second
+    assert on_screen(page) == third
+    all_saved(page)
+
+    kinds = [kind for kind, _, _ in answers(project)]
+    assert kinds == ["label", "label", "undo", "undo", "label", "skip"]
+    states = project.store.states()
+    assert {i: (s.kind, s.class_id) for i, s in states.items()} == {first: ("label", 5), second: ("skip", None)}
+
+
+def test_skip_unsure_and_flag_are_told_apart_and_undone_like_labels(project: Project, visit: Visitors) -> None:
+    page = visit()
+    ids = [press(page, key) for key in (" ", "u", "f", "s")]
+    page.keyboard.press("Backspace")
+    assert on_screen(page) == ids[3]
+    all_saved(page)
+    assert {i: s.kind for i, s in project.store.states().items()} == dict(
+        zip(ids[:3], ["skip", "unsure", "flag"], strict=True)
+    )
+    assert page.locator(".film .tile").all_inner_texts() == ["Skipped", "Unsure", "Flagged"]
+
+
+def test_a_click_on_the_filmstrip_corrects_that_image_and_returns(project: Project, visit: Visitors) -> None:
+    page = visit()
+    ids = [press(page, "1") for _ in range(4)]
+    current = on_screen(page)
+
+    page.locator(".film .tile").nth(1).click()
+    expect(page.locator(".stage-banner")).to_contain_text("Your answer: class 1")
+    assert on_screen(page) == ids[1]
+    assert press(page, "8") == ids[1]
+    assert on_screen(page) == current, "back where the person was"
+
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert on_screen(page) == ids[2]
+    page.keyboard.press("ArrowRight")
+    assert on_screen(page) == ids[3]
+    page.keyboard.press("Escape")
+    assert press(page, "2") == current
+    all_saved(page)
+
+    assert project.store.labels() == {ids[0]: 1, ids[1]: 8, ids[2]: 1, ids[3]: 1, current: 2}
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")  # the correction: the label before it holds again
+    all_saved(page)
+    assert on_screen(page) == ids[1]
+    assert project.store.labels() == dict.fromkeys(ids, 1)
+
+
+def test_a_reload_with_unsent_answers_loses_nothing_and_keeps_the_image(project: Project, visit: Visitors) -> None:
+    visit.allowed = AWAY
+    page = visit()
+    ids = [press(page, "3") for _ in range(3)]
+    all_saved(page)
+    page.route("**/labeler/commit", lambda route: route.abort())
+    ids += [press(page, "4") for _ in range(2)]
+    expect(page.locator(".save")).to_have_text("Offline · 2 not saved yet")
+    current = on_screen(page)
+    assert len(project.store.labels()) == 3
+
+    page.unroute("**/labeler/commit")
+    page.reload()
+
+    expect(page.locator(IMAGE)).to_be_visible()
+    assert on_screen(page) == current
+    all_saved(page)
+    assert answers(project) == [("label", i, 3) for i in ids[:3]] + [("label", i, 4) for i in ids[3:]]
+    assert page.locator(".film .tile").count() == 5
+    page.keyboard.press("Backspace")
+    assert on_screen(page) == ids[-1], "undo reaches back over the reload"
+    all_saved(page)
+    assert ids[-1] not in project.store.labels()
+
+
+def test_answers_given_offline_arrive_in_order_when_the_server_is_back(project: Project, visit: Visitors) -> None:
+    visit.allowed = AWAY
+    page = visit()
+    ids = [press(page, "1")]
+    all_saved(page)
+    page.context.set_offline(True)
+    ids += [press(page, key) for key in "23"]
+    expect(page.locator(".save")).to_have_text("Offline · 2 not saved yet")
+    page.keyboard.press("Backspace")
+    expect(page.locator(".save")).to_have_text("Offline · 3 not saved yet")
+    page.context.set_offline(False)
+    all_saved(page)
+
+    assert [kind for kind, _, _ in answers(project)] == ["label", "label", "label", "undo"]
+    assert project.store.labels() == {ids[0]: 1, ids[1]: 2}
+    assert on_screen(page) == ids[2]
+
+
+def test_a_duplicated_tab_gets_a_holder_of_its_own_and_other_images(project: Project, visit: Visitors) -> None:
+    visit.allowed = AWAY
+    page = visit()
+    page.route("**/labeler/commit", lambda route: route.abort())
+    unsent = press(page, "1")
+    expect(page.locator(".save")).to_have_text("Offline · 1 not saved yet")
+    copied = page.evaluate("JSON.stringify(sessionStorage)")
+
+    twin = page.context.new_page()
+    twin.add_init_script(
+        f"if (!sessionStorage.length) for (const [k, v] of Object.entries({copied})) sessionStorage.setItem(k, v)"
+    )
+    twin.goto(visit.url)
+    expect(twin.locator(IMAGE)).to_be_visible()
+
+    assert twin.get_attribute(".lab", "data-client") != page.get_attribute(".lab", "data-client")
+    all_saved(twin)
+    assert answers(project) == [], "the unsent answer is the first tab's to send"
+    page.unroute("**/labeler/commit")
+    mine = [press(page, "2") for _ in range(6)]
+    twins = [press(twin, "3") for _ in range(6)]
+    all_saved(page)
+    all_saved(twin)
+    assert len({unsent, *mine, *twins}) == 13
+    assert project.store.labels() == {unsent: 1} | dict.fromkeys(mine, 2) | dict.fromkeys(twins, 3)
+    assert len(project.store.events()) == 13
+
+
+def test_two_annotators_in_two_browsers_get_distinct_images(project: Project, visit: Visitors) -> None:
+    ann, bob = visit("Ann"), visit("Bob Ω")
+    given: dict[str, list[int]] = {"Ann": [], "Bob Ω": []}
+    for i in range(8):
+        given["Ann"].append(press(ann, KEYS[i % 10]))
+        given["Bob Ω"].append(press(bob, KEYS[i % 10]))
+    all_saved(ann)
+    all_saved(bob)
+
+    assert len({*given["Ann"], *given["Bob Ω"]}) == 16
+    assert {name: [e.sample_id for e in project.store.events(annotator=name)] for name in given} == given
+    expect(ann.locator(".progress-text")).to_have_text("16 of 200 labeled", timeout=5000)
+
+
+def test_hints_stay_hidden_until_asked_for_and_enter_accepts_only_what_is_seen(
+    project: Project, visit: Visitors
+) -> None:
+    publish_version(project, 1)
+    page = visit()
+    percents = page.locator(".class .percent")
+    assert "".join(percents.all_inner_texts()) == ""
+    assert page.locator(".class.guess").count() == 0
+    assert "class 3" not in page.inner_text(".fact-why")
+
+    first = on_screen(page)
+    page.keyboard.press("Enter")  # shows the guess
+    expect(page.locator(".class.guess")).to_have_attribute("data-class-id", "3")
+    assert press(page, "Enter") == first  # accepts it
+    assert on_screen(page) != first
+    assert "".join(percents.all_inner_texts()) == "", "hidden again on the next image"
+
+    page.keyboard.press("m")
+    assert percents.all_inner_texts()[:5] == ["1%", "1%", "70%", "1%", "20%"]
+    page.reload()
+    expect(page.locator(".class.guess")).to_have_attribute("data-class-id", "3")  # remembered
+    page.keyboard.press("m")
+    assert "".join(percents.all_inner_texts()) == ""
+    all_saved(page)
+    (event,) = project.store.events()
+    assert (event.sample_id, event.class_id, event.predicted_class_id, event.version) == (first, 3, 3, 1)
+    assert event.predicted_prob == pytest.approx(0.7)
+
+
+def test_a_new_ranking_replaces_all_but_the_image_on_screen_and_the_next(project: Project, visit: Visitors) -> None:
+    publish_version(project, 1)
+    page = visit()
+    client = page.get_attribute(".lab", "data-client") or ""
+    wait_until(lambda: len(project.store.held("ann", client)) >= 4)
+    best = project.store.sample_ids()[::-1].tolist()
+    publish_version(project, 2, ranking=best)
+    wait_until(lambda: best[0] in project.store.held("ann", client))
+    wait_until(lambda: len(set(project.store.held("ann", client)) - set(best[:16])) == 2)
+
+    page.wait_for_timeout(200)
+    asked = [press(page, "1") for _ in range(6)]
+    all_saved(page)
+    assert asked[2:] == best[:4]
+    versions = [event.version for event in project.store.events()]
+    assert versions == [1, 1, 2, 2, 2, 2]
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 8) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_help_opens_with_a_question_mark_and_no_key_labels_behind_it(project: Project, visit: Visitors) -> None:
+    page = visit()
+    page.keyboard.press("?")
+    expect(page.locator("dialog.help")).to_be_visible()
+    for key in ("1", " ", "Backspace"):
+        page.keyboard.press(key)
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.help")).not_to_be_visible()
+    for key in ("Control+1", "Alt+1", "Meta+1", "x", "F2"):
+        page.keyboard.press(key)
+    page.keyboard.down("2")
+    page.keyboard.down("2")  # held: the browser repeats it
+    page.keyboard.up("2")
+    all_saved(page)
+    assert [kind for kind, _, _ in answers(project)] == ["label"]
+
+
+def test_after_a_mouse_click_the_keys_label_again(project: Project, visit: Visitors) -> None:
+    page = visit()
+    page.locator(".class").nth(3).click()
+    second = press(page, " ")  # Space must skip, not press the button once more
+    page.locator(".act-undo").click()
+    assert on_screen(page) == second
+    assert press(page, "1") == second
+    page.get_by_role("tab", name="Learning").click()
+    page.keyboard.press("2")  # nothing is labeled that is not in sight
+    page.get_by_role("tab", name="Label", exact=True).click()
+    page.wait_for_timeout(100)
+    third = press(page, "3")
+    all_saved(page)
+    kinds = [(kind, class_id) for kind, _, class_id in answers(project)]
+    assert kinds == [("label", 4), ("skip", None), ("undo", None), ("label", 1), ("label", 3)]
+    assert project.store.labels()[third] == 3
+
+
+def test_class_names_that_look_like_code_are_shown_as_text(tmp_path: Path, browser: Browser) -> None:
+    names = ["${alert(1)}<b>", "{{value}}", "<img src=x onerror=alert(1)>", "`'\"&amp;"]
+    names += [f"{'long ' * 50}{i}" for i in range(30)]
+    with small_project(tmp_path / "project", n=12, classes=names) as project, served(project) as address:
+        publish_version(project, 1)
+        visit = Visitors(browser, address)
+        page = visit("<i>${1+1}</i>")
+        shown = page.locator(".class .name").all_inner_texts()
+        assert [name.strip() for name in shown] == [name.strip() for name in names]
+        expect(page.locator(".person")).to_have_text("<i>${1+1}</i>")
+        page.keyboard.press("1")
+        expect(page.locator(".film .tile span")).to_have_text("${alert(1)}<b>")
+        box = page.locator(".actions").bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 900, "many classes scroll in their own list"
+        page.get_by_role("tab", name="Learning").click()
+        expect(page.locator(".bar-name").first).to_have_text("${alert(1)}<b>")
+        visit.close()
+
+
+def test_an_image_given_back_by_others_arrives_on_an_empty_screen(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "project", n=3) as project, served(project) as address:
+        project.store.lease([1, 2, 3], 3, "bob", "elsewhere-1")
+        visit = Visitors(browser, address)
+        context = browser.new_context()
+        visit.contexts.append(context)
+        context.on("page", visit.watch)
+        page = context.new_page()
+        page.goto(address)
+        page.fill("dialog.who input", "ann")
+        page.keyboard.press("Enter")
+        expect(page.locator(".stage-message")).to_contain_text("other screens")
+        project.store.release("bob", "elsewhere-1", keep=[2, 3])
+        expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
+        assert press(page, "1") == 1
+        project.store.release("bob", "elsewhere-1")
+        for _ in range(2):
+            expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
+            page.keyboard.press("2")
+        expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
+        visit.close()
+        assert project.store.labels() == {1: 1, 2: 2, 3: 2}
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_the_whole_sitting_is_in_sight_without_scrolling(
+    project: Project, visit: Visitors, width: int, height: int
+) -> None:
+    publish_version(project, 1, gold_accuracy=0.812, gold_n=1000)
+    page = visit(width=width, height=height)
+    press(page, "1")
+    all_saved(page)
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width,
+        height,
+    ]
+    for selector in (IMAGE, ".class >> nth=9", ".act-flag", ".film .tile", ".save", ".trainer", ".fact-ask select"):
+        box = page.locator(selector).bounding_box()
+        assert box is not None, selector
+        assert box["x"] >= 0, selector
+        assert box["x"] + box["width"] <= width, selector
+        assert box["y"] + box["height"] <= height, selector
+    image = page.locator(IMAGE)
+    size = image.bounding_box()
+    assert size is not None
+    assert size["width"] % 8 == 0, "a small image grows by a whole factor"
+    assert image.evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
+    if width > 1000:
+        expect(page.locator(".accuracy")).to_have_text("gold 81.2% (n=1,000)")
+
+
+def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, visit: Visitors) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Learning").click()
+    expect(page.locator(".learn-wait")).to_contain_text("The first model is on its way")
+    page.get_by_role("tab", name="Label", exact=True).click()
+    for _ in range(3):
+        press(page, "2")
+    all_saved(page)
+    for version in (1, 2, 3):
+        publish_version(project, version, gold_accuracy=0.3 * version, gold_n=50, log_px=-90.0, kl_z=9.5)
+    page.get_by_role("tab", name="Learning").click()
+    expect(page.locator(".card").nth(2)).to_contain_text("90.0%")
+    expect(page.locator(".card").nth(2)).to_contain_text("n=50")
+    assert page.locator(".chart svg").count() == 4
+    assert page.locator(".drawn-row").count() == len(CLASSES)
+    expect(page.locator(".gallery header")).to_contain_text("Version 3, 3 labels")
+    page.locator(".when input").fill("0")
+    expect(page.locator(".gallery header")).to_contain_text("Version 1, 3 labels")
+    assert page.locator(".bar-count").all_inner_texts() == ["0", "3"] + ["0"] * 8
+    page.locator(".theme").click()
+    assert "dark" in (page.get_attribute("body", "class") or "")
+
+
+def test_the_acquisition_is_chosen_on_the_page(project: Project, visit: Visitors) -> None:
+    page = visit()
+    page.select_option(".fact-ask select", "entropy")
+    wait_until(lambda: project.store.setting("acquisition") == "entropy")
+    press(page, "1")  # the menu gave the keys back
+    all_saved(page)
+    assert len(project.store.events()) == 1
