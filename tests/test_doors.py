@@ -326,7 +326,7 @@ def test_an_import_interrupted_at_any_moment_keeps_what_it_said_and_the_next_one
     Project.create(folder, ["a", "b"]).close()
     with Project.open(folder) as p:
         had, halfway = 0, 0
-        for delay in (0.0, 0.2, 0.4, None, None):  # None: as soon as some more images are in
+        for delay in (0.05, 0.2, 0.4, None, None):  # None: as soon as some more images are in
             process = start("import", folder, source)
             if delay is None:
                 wait_for(lambda had=had, process=process: len(p.store.sample_ids()) > had or process.poll() is not None)
@@ -354,7 +354,7 @@ def test_a_short_command_interrupted_at_any_moment_says_so_in_one_line(
     command: str, project: Project, tmp_path: Path, labeler: Command
 ) -> None:
     label_one(project, "cat")
-    for i, delay in enumerate((0.0, 0.15, 0.4)):
+    for i, delay in enumerate((0.05, 0.15, 0.4)):
         words = {
             "new": [tmp_path / f"new-{i}", "--classes", "a,b"],
             "status": [project.folder],
@@ -371,7 +371,7 @@ def test_a_short_command_interrupted_at_any_moment_says_so_in_one_line(
     assert_labels(project.folder, {"cat": 1})
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("delay", [0.05, 0.5, 1.5])
 def test_a_server_interrupted_before_it_is_ready_ends_as_one_that_is(delay: float, project: Project) -> None:
     label_one(project, "cat")
     process = start("serve", project.folder, "--port", 0, "--no-browser", "--no-trainer")
