@@ -17,6 +17,8 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/page.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
+<link rel="modulepreload" href="/labeler/ui/header.js">
+<link rel="modulepreload" href="/labeler/ui/canvas.js">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 """
 FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

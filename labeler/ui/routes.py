@@ -148,7 +148,7 @@ def _settings(api: APIRouter, desk: Desk) -> None:
 
     @api.get("/learning")
     def curves() -> dict[str, Any]:
-        return learning.figures(desk.project.store) | desk.state()
+        return learning.figures(desk.project.store)
 
 
 def _pictures(api: APIRouter, desk: Desk) -> None:
