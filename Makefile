@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/labeler demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff format --check .

@@ -5,14 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended
+from conftest import Ended, interrupt, wait_for
 from PIL import Image
 
 from labeler import Project
@@ -201,31 +200,22 @@ def test_an_unexpected_error_is_one_line_too_and_the_traceback_is_there_on_deman
         labeler("check", project.folder)
 
 
-def test_the_tool_and_its_trainer_run_in_a_folder_with_somebody_elses_model_and_storage(
-    tmp_path: Path, image_folder: Path
-) -> None:
+def test_the_demo_and_its_trainer_run_in_a_folder_with_somebody_elses_model_and_storage(tmp_path: Path) -> None:
     for name in ("model.py", "storage.py", "labeler.py"):
         (tmp_path / name).write_text("raise SystemExit('the wrong file was imported')")
-    tool = Path(sys.executable).parent / "labeler"
-
-    def command(*words: object) -> None:
-        done = subprocess.run([tool, *map(str, words)], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-
-    command("new", "project", "--classes", "cat,dog")
-    command("import", "project", image_folder)
-    command("status", "project")
-    server = subprocess.Popen([tool, "serve", "project", "--no-browser", "--port", "0"], cwd=tmp_path)
+    words = [Path(sys.executable).parent / "labeler", "demo", "--dataset", "digits", "--no-browser", "--port", "0"]
+    server = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        with Project.open(tmp_path / "project") as p:
-            until = time.monotonic() + 60
-            while not (p.store.process("trainer") or {}).get("alive"):
-                assert server.poll() is None
-                assert time.monotonic() < until, "the trainer did not start"
-                time.sleep(0.1)
+        assert server.stdout is not None
+        assert "http://127.0.0.1:" in server.stdout.readline()
+        with Project.open(tmp_path / "labeler-demo" / "digits") as p:
+            wait_for(lambda: server.poll() is not None or (p.store.process("trainer") or {}).get("alive"))
+            assert p.store.counts()["pool"] == 1_297
+        assert server.poll() is None
     finally:
-        server.send_signal(2)
-        assert server.wait(30) == 0
+        ended = interrupt(server)
+    assert ended.code == 0
+    assert ended.err.splitlines() == ["labeler: stopped. Every label is saved; the same command goes on from here."]
 
 
 def test_the_wheel_holds_the_three_packages_with_their_data_and_no_tests(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import end, interrupt, start
 
 from labeler import Project
 from labeler.demo import CLASSES, FASHION_CLASSES, FASHION_GOLD, FASHION_POOL, make_data, prepare
@@ -94,13 +93,3 @@ def test_the_demo_never_fills_somebody_elses_project(tmp_path: Path) -> None:
     for folder in ("digits", "pets"):
         with pytest.raises(ValueError, match="--dir"):
             prepare(tmp_path / folder, "fashion")
-
-
-def test_the_demo_command_serves_until_interrupted(tmp_path: Path) -> None:
-    server = start("demo", "--dataset", "digits", "--dir", tmp_path / "demo", "--port", 0, "--no-browser")
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    assert "http://127.0.0.1:" in line, line + str(end(server))
-    ended = interrupt(server)
-    assert ended.code == 0
-    assert "Traceback" not in ended.err

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended, end, interrupt, noise_image, start
+from conftest import Ended, end, interrupt, noise_image, start, wait_for
 from PIL import Image
 
 from labeler import Project
@@ -446,13 +446,6 @@ def assert_one_line(ended: Ended, says: str) -> None:
 def assert_no_traceback(ended: Ended) -> None:
     assert "Traceback" not in ended.err + ended.out, ended.err + ended.out
     assert "Exception ignored" not in ended.err, ended.err
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @contextmanager
