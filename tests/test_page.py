@@ -13,6 +13,7 @@ from pages import CLASSES, IGNORE_UNCLOSED, collect_unclosed, publish_version, s
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from labeler import Project
+from storage import NewEvent
 
 pytestmark = IGNORE_UNCLOSED
 CHROMIUM = os.environ.get("LABELER_CHROMIUM", "/usr/bin/chromium")
@@ -326,6 +327,34 @@ def test_two_annotators_in_two_browsers_get_distinct_images(project: Project, vi
     assert len({*given["Ann"], *given["Bob Ω"]}) == 16
     assert {name: [e.sample_id for e in project.store.events(annotator=name)] for name in given} == given
     expect(ann.locator(".progress-text")).to_have_text("16 of 200 labeled", timeout=5000)
+
+
+def test_an_image_that_somebody_else_answered_meanwhile_leaves_the_screen(project: Project, visit: Visitors) -> None:
+    page = visit()
+    shown, client = on_screen(page), page.get_attribute(".lab", "data-client") or ""
+    project.store.release("ann", client)  # as when this machine slept for longer than a lease lasts
+    project.store.record([NewEvent("bobs-label-1", "label", shown, 2, "bob", "elsewhere-1")])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator(f"{IMAGE}:not([data-sample-id='{shown}'])")).to_be_visible()
+    assert on_screen(page) in project.store.held("ann", client), "what is still open is taken again"
+
+
+def test_an_answer_under_way_survives_a_lost_name_and_the_end_of_the_page(project: Project, visit: Visitors) -> None:
+    visit.allowed = (*AWAY, "401")
+    page = visit()
+    page.context.clear_cookies()
+    first = press(page, "1")
+    expect(page.locator("dialog.who")).to_be_visible()
+    assert answers(project) == []
+    page.fill("dialog.who input", "ann")
+    page.keyboard.press("Enter")
+    all_saved(page)
+
+    page.evaluate("() => { window.fetch = () => Promise.reject(new Error('net::ERR away')); }")
+    second = press(page, "2")
+    page.goto("about:blank")
+    wait_until(lambda: len(project.store.events()) == 2)
+    assert answers(project) == [("label", first, 1), ("label", second, 2)]
 
 
 def test_hints_stay_hidden_until_asked_for_and_enter_accepts_only_what_is_seen(

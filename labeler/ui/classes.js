@@ -13,7 +13,7 @@ export class Classes {
     this.byKey = new Map(classes.filter((c) => c.key).map((c) => [c.key.toLowerCase(), c]));
     this.buttons = new Map(classes.map((c) => [c.id, this.button(c, choose)]));
     this.list.classList.toggle('dense', classes.length > DENSE);
-    this.list.classList.toggle('very-dense', classes.length > 2 * DENSE);
+    root.classList.toggle('many-classes', classes.length > 2 * DENSE);
     this.list.replaceChildren(...this.buttons.values());
   }
 

@@ -158,14 +158,14 @@ def _generated(published: Any) -> dict[str, Any]:
 
 
 def _shown(sample: Sample) -> dict[str, Any]:
-    head = sample.sha256[:16]
+    version = f"{sample.id}?v={sample.sha256[:16]}"
     return {
         "sample_id": sample.id,
         "name": sample.name,
         "width": sample.width,
         "height": sample.height,
-        "image": f"/labeler/image/{sample.id}?v={head}",
-        "thumb": f"/labeler/thumb/{sample.id}?v={head}",
+        "image": f"/labeler/image/{version}",
+        "thumb": f"/labeler/{'thumb' if pictures.is_large(sample) else 'image'}/{version}",
     }
 
 

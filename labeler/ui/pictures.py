@@ -17,9 +17,14 @@ def original(folder: Path, sample: Sample) -> tuple[bytes, str]:
     return encoded(folder, sample)
 
 
+def is_large(sample: Sample) -> bool:
+    """Worth a thumbnail of its own."""
+    return max(sample.width, sample.height) > THUMBNAIL
+
+
 def thumbnail(folder: Path, sample: Sample) -> tuple[bytes, str]:
     """A small picture; an image that is small already stays as it is."""
-    if max(sample.width, sample.height) <= THUMBNAIL:
+    if not is_large(sample):
         return encoded(folder, sample)
     image = Image.fromarray(read_image(folder, sample))
     image.thumbnail((THUMBNAIL, THUMBNAIL))

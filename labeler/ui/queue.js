@@ -122,6 +122,7 @@ export function load(question) {
   element.alt = `Image ${question.name}`;
   element.dataset.sampleId = question.sample_id;
   element.src = question.image;
+  if (question.thumb !== question.image) new Image().src = question.thumb; // the filmstrip has it even when offline
   const picture = { element, ready: null };
   picture.done = element.decode().then(
     () => (picture.ready = true),
