@@ -29,6 +29,7 @@ def test_the_script_that_draws_the_subset_gives_the_same_bytes_each_time_and_lab
     test = np.zeros((10_000, 2, 2), np.uint8)
     test[:, 0, 0] = labels
     write_idx(tmp_path / "train-images-idx3-ubyte.gz", np.zeros((60_000, 2, 2), np.uint8))
+    write_idx(tmp_path / "train-labels-idx1-ubyte.gz", np.arange(60_000, dtype=np.uint8) % 10)
     write_idx(tmp_path / "t10k-images-idx3-ubyte.gz", test)
     write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels)
     files = [(tmp_path / f"pool-{i}.npz", tmp_path / f"gold-{i}.npz") for i in range(2)]

@@ -1,11 +1,10 @@
 """Draw the embedded subset of Fashion-MNIST from its four IDX files: python -m labeler.demo.make_data FOLDER
 
-FOLDER holds train-images-idx3-ubyte.gz and the other three; Debian's package dataset-fashion-mnist puts them in
+FOLDER holds train-images-idx3-ubyte.gz and the other three. Debian's package dataset-fashion-mnist puts them in
 /usr/share/datasets/fashion-mnist. The draw is plain, not balanced: 6,000 of the 60,000 training images are the pool,
 without their labels; 1,000 of the 10,000 test images are gold, with theirs. The same files in, the same files out.
 """
 
-import gzip
 import sys
 import zipfile
 from pathlib import Path
@@ -13,28 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from labeler.demo import FASHION_CLASSES, FASHION_GOLD, FASHION_POOL
+from storage.importers import open_source
 
 RNG_SEED = 20260101
 
 
 def make(source: Path, pool_file: Path = FASHION_POOL, gold_file: Path = FASHION_GOLD) -> None:
     rng = np.random.default_rng(RNG_SEED)
-    train = read_idx(source / "train-images-idx3-ubyte.gz")
-    test = read_idx(source / "t10k-images-idx3-ubyte.gz")
-    test_labels = read_idx(source / "t10k-labels-idx1-ubyte.gz")
+    files = open_source(source)
+    train, (test, test_labels) = np.asarray(files.load_arrays("train")[0]), files.load_arrays("test")
     pool = np.sort(rng.choice(len(train), 6_000, replace=False))
     gold = np.sort(rng.choice(len(test), 1_000, replace=False))
     write(pool_file, x=train[pool])
-    write(gold_file, x=test[gold], y=np.array(FASHION_CLASSES)[test_labels[gold]])
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """uint8 array of any rank. Format: two zero bytes, type 8, rank, then one big-endian int32 for each axis."""
-    data = gzip.decompress(path.read_bytes())
-    if data[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is no IDX file of unsigned bytes")
-    shape = np.frombuffer(data, ">i4", data[3], 4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    write(gold_file, x=np.asarray(test)[gold], y=np.array(FASHION_CLASSES)[np.asarray(test_labels, int)[gold]])
 
 
 def write(path: Path, **arrays: np.ndarray) -> None:
