@@ -1,6 +1,7 @@
 """`labeler serve`: the page's server, and the trainer process that lives and dies with it."""
 
 import errno
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ import uvicorn
 from labeler.project import Project
 from model import ACQUISITIONS
 from storage import AlreadyRunning, Store
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BEAT_EVERY = 2.0  # seconds; a server that is silent for ten is taken for dead
@@ -134,7 +137,7 @@ class Trainer:
     def stop(self) -> None:
         """Close the pipe, which ends it; insist if it does not."""
         self._ending.set()
-        self._thread.join(END_WAIT + 2)
+        self._thread.join(3 * END_WAIT)
 
     def _supervise(self) -> None:
         wait = FIRST_WAIT
@@ -200,7 +203,12 @@ def _held(store: Store, url: str) -> Iterator[threading.Event]:
 
     def beat() -> None:
         while not ended.wait(BEAT_EVERY):
-            if not store.heartbeat("server", holder, info):  # this machine slept, and another one took over
+            try:
+                ours = store.heartbeat("server", holder, info)
+            except Exception:  # a full disk, a lock: one beat missed is no reason to stop beating
+                log.exception("A heartbeat could not be written.")
+                continue
+            if not ours:  # this machine slept, and another server took over
                 return lost.set()
 
     store.hold("server", holder, info)

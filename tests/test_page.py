@@ -530,8 +530,8 @@ def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, vis
     page.get_by_role("tab", name="Learning").click()
     expect(page.locator(".card").nth(2)).to_contain_text("90.0%")
     expect(page.locator(".card").nth(2)).to_contain_text("n=50")
-    assert page.locator(".chart svg").count() == 4
-    assert page.locator(".drawn-row").count() == len(CLASSES)
+    expect(page.locator(".chart svg")).to_have_count(4)
+    expect(page.locator(".drawn-row")).to_have_count(len(CLASSES))
     expect(page.locator(".gallery header")).to_contain_text("Version 3, 3 labels")
     page.locator(".when input").fill("0")
     expect(page.locator(".gallery header")).to_contain_text("Version 1, 3 labels")

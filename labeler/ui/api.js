@@ -21,7 +21,9 @@ export class Refused extends Error {
 /** Answer of a route as JSON. Throws Refused with the server's sentence, or the network's own error. */
 export async function call(path, body) {
   const request = { signal: AbortSignal.timeout(TIMEOUT), cache: 'no-store' };
-  if (body !== undefined) Object.assign(request, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  if (body !== undefined) {
+    Object.assign(request, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+  }
   const response = await fetch(BASE + path, request);
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));

@@ -71,11 +71,11 @@ class Canvas {
     this.root.dataset.client = this.client;
     this.root.focus({ preventScroll: true });
     document.addEventListener('keydown', (event) => (this.root.isConnected ? this.press(event) : this.stop()), { signal });
-    window.addEventListener('pagehide', () => this.outbox.pending && beacon('commit', this.message({ operations: this.outbox.operations })), { signal });
+    window.addEventListener('pagehide', () => this.sendLast(), { signal });
     window.addEventListener('pageshow', (event) => event.persisted && this.renew(), { signal });
     document.addEventListener('visibilitychange', () => this.renew(), { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
-    bus.addEventListener('online', ({ detail }) => detail && this.outbox.problem && this.outbox.retry(), { signal });
+    bus.addEventListener('online', ({ detail }) => this.connected(detail), { signal });
     const renewing = setInterval(() => this.renew(), RENEW);
     signal.addEventListener('abort', () => clearInterval(renewing));
     this.outbox.save();
@@ -84,6 +84,11 @@ class Canvas {
     await this.resume();
     this.heed(state());
     this.queue.fill();
+  }
+
+  /** What is unsent when the page goes away. It stays in the outbox as well: sent twice, it is stored once. */
+  sendLast() {
+    if (this.outbox.pending) beacon('commit', this.message({ operations: this.outbox.operations }));
   }
 
   /** The filmstrip and what Backspace undoes, as the record has them; what is still in the outbox comes on top. */
@@ -107,7 +112,7 @@ class Canvas {
     const shown = this.keep.get('screen');
     if (!shown || this.answered.has(shown.sample_id)) return;
     const { held } = await this.post('renew', { sample_ids: [shown.sample_id] }).catch(() => ({ held: [] }));
-    if (held.includes(shown.sample_id)) this.show(shown);
+    if (held.includes(shown.sample_id) && !this.current) this.show(shown);
   }
 
   // ---------- answers ----------
@@ -120,13 +125,16 @@ class Canvas {
   answer(kind, classId = null) {
     const question = this.question;
     if (!question) return;
-    if (!this.stage.visible && (kind === 'label' || !question.broken)) return this.stage.flash('One moment, the image is coming');
+    if (question.broken && kind === 'label') return this.stage.flash('Nobody can see this image: skip or flag it');
+    if (!this.stage.visible && !question.broken) return this.stage.flash('One moment, the image is coming');
     const operation = uid();
     this.note(operation, kind, classId, question);
     this.keep.set(`question.${question.sample_id}`, plain(question));
-    this.outbox.push({ uid: operation, kind, sample_id: question.sample_id, class_id: classId, ms: this.stage.elapsed(), ...echo(question) });
+    const ms = this.stage.elapsed();
+    this.outbox.push({ uid: operation, kind, sample_id: question.sample_id, class_id: classId, ms, ...echo(question) });
     this.count();
-    this.stage.flash(kind === 'label' ? this.classes.name(classId) : WORDS[kind], kind === 'label' ? this.classes.colour(classId) : undefined);
+    if (kind === 'label') this.stage.flash(this.classes.name(classId), this.classes.colour(classId));
+    else this.stage.flash(WORDS[kind]);
     this.classes.mark(classId, true);
     if (this.correcting) this.goBack();
     else this.advance();
@@ -237,9 +245,11 @@ class Canvas {
 
   sayEmpty() {
     const open = state()?.counts.open ?? 0;
+    const elsewhere = 'Other people or tabs hold the last open images. They come here when they are given back.';
+    const done = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
     if (!this.queue.empty) this.stage.say('Getting the next images…', '');
-    else if (open > 0) this.stage.say('The rest is on other screens', 'Other people or tabs hold the last open images. They come here when they are given back.');
-    else this.stage.say('Everything is answered', 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.');
+    else if (open > 0) this.stage.say('The rest is on other screens', elsewhere);
+    else this.stage.say('Everything is answered', done);
   }
 
   // ---------- the server ----------
@@ -284,6 +294,11 @@ class Canvas {
   /** The state of the project as the poll brings it. */
   heed(known) {
     if (known.key !== this.key) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
+    if (JSON.stringify(known.classes) !== JSON.stringify(this.classes.classes)) {
+      this.classes.list(known.classes); // somebody added some
+      this.drawn = undefined;
+      this.paint();
+    }
     if (!this.outbox.pending) this.trust(known.counts);
     this.facts.offer(known.acquisitions, known.acquisition);
     if (known.generated?.url !== this.drawn) {
@@ -298,13 +313,26 @@ class Canvas {
     if (!this.current && !this.correcting) this.sayEmpty();
   }
 
+  /** The server answers, or it does not. Images that could not be fetched meanwhile are fetched once it is back. */
+  connected(online) {
+    if (online && this.outbox.problem) this.outbox.retry();
+    if (online && this.away) {
+      for (const question of [...this.queue.questions, ...(this.question ? [this.question] : [])]) {
+        if (question.picture?.ready === false) Object.assign(question, { picture: undefined, broken: false });
+      }
+      if (this.question && !this.stage.visible) this.stage.show(this.question);
+    }
+    this.away = !online;
+  }
+
   /** Keeps what is on screen and ahead of it ours. What somebody else has meanwhile taken goes. */
   async renew() {
     if (document.visibilityState !== 'visible') return;
     const mine = [...(this.current ? [this.current.sample_id] : []), ...this.queue.ids()];
     if (!mine.length) return;
+    const before = this.outbox.sampleIds();
     const { held } = await this.post('renew', { sample_ids: mine }).catch(() => ({ held: mine }));
-    const onTheWay = new Set(this.outbox.sampleIds());
+    const onTheWay = new Set([...before, ...this.outbox.sampleIds()]); // an undo among them may still reopen its image
     const lost = new Set(mine.filter((sampleId) => !held.includes(sampleId) && !onTheWay.has(sampleId)));
     this.queue.drop(lost);
     if (lost.has(this.current?.sample_id) && !this.answered.has(this.current.sample_id)) {
@@ -325,10 +353,13 @@ class Canvas {
   // ---------- keys and buttons ----------
 
   press(event) {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || isTyping(event.target) || !this.root.offsetParent) return;
+    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
+    const inSight = this.root.offsetParent !== null;
+    if (another || !inSight || isTyping(event.target)) return;
     const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
     if (onButton) return; // a button that was reached with Tab does what it says
-    const action = this.action(event.key);
+    const digit = !event.shiftKey && /^Digit\d$/.test(event.code) ? event.code.at(-1) : ''; // where digits need Shift
+    const action = this.action(event.key) ?? this.action(digit);
     if (!action) return;
     event.preventDefault();
     if (!event.repeat) action();
@@ -373,7 +404,10 @@ class Canvas {
   /** A button keeps the focus after a mouse click, and Space or Enter would press it again. */
   refocus(event) {
     if (event.detail === 0 || isTyping(event.target)) return; // detail 0: pressed by keyboard
-    requestAnimationFrame(() => this.root.offsetParent && !document.querySelector('dialog[open]') && this.root.focus({ preventScroll: true }));
+    requestAnimationFrame(() => {
+      const inSight = this.root.offsetParent !== null && !document.querySelector('dialog[open]');
+      if (inSight) this.root.focus({ preventScroll: true });
+    });
   }
 
   toggleHints() {

@@ -67,7 +67,8 @@ function pointerOf(svg, series, place, format, along) {
 }
 
 function described(series, format, along) {
-  return series.map(({ name, points }) => `${name}: from ${format(points[0].y)} at ${number(points[0].x)} ${along} to ${format(points.at(-1).y)} at ${number(points.at(-1).x)}`).join('; ');
+  const end = ({ x, y }) => `${format(y)} at ${number(x)} ${along}`;
+  return series.map(({ name, points }) => `${name}: from ${end(points[0])} to ${end(points.at(-1))}`).join('; ');
 }
 
 /** Wilson's 95% interval of a share. */

@@ -7,17 +7,23 @@ const DENSE = 14; // more classes than this are listed in narrow rows
 export class Classes {
   /** @param choose called with a class id when its button is clicked */
   constructor(root, classes, choose) {
-    this.list = root.querySelector('.classes');
+    Object.assign(this, { root, choose });
+    this.list(classes);
+  }
+
+  /** Lists these classes, whatever was listed before. */
+  list(classes) {
+    const box = this.root.querySelector('.classes');
     this.classes = classes;
     this.byId = new Map(classes.map((c) => [c.id, c]));
     this.byKey = new Map(classes.filter((c) => c.key).map((c) => [c.key.toLowerCase(), c]));
-    this.buttons = new Map(classes.map((c) => [c.id, this.button(c, choose)]));
-    this.list.classList.toggle('dense', classes.length > DENSE);
-    root.classList.toggle('many-classes', classes.length > 2 * DENSE);
-    this.list.replaceChildren(...this.buttons.values());
+    this.buttons = new Map(classes.map((c) => [c.id, this.button(c)]));
+    box.classList.toggle('dense', classes.length > DENSE);
+    this.root.classList.toggle('many-classes', classes.length > 2 * DENSE);
+    box.replaceChildren(...this.buttons.values());
   }
 
-  button(c, choose) {
+  button(c) {
     const button = element('button', 'class');
     button.type = 'button';
     button.dataset.classId = c.id;
@@ -26,7 +32,7 @@ export class Classes {
     if (c.key) button.setAttribute('aria-keyshortcuts', c.key);
     button.append(element('i', 'bar'), element('kbd', '', c.key ? c.key.toUpperCase() : ''), element('i', 'drawn'));
     button.append(element('span', 'name', c.name), element('span', 'percent'), element('span', 'count'));
-    button.addEventListener('click', () => choose(c.id));
+    button.addEventListener('click', () => this.choose(c.id));
     return button;
   }
 
@@ -54,7 +60,7 @@ export class Classes {
       button.querySelector('.bar').style.width = p === undefined ? '0' : `${100 * p}%`;
       button.classList.toggle('guess', Boolean(probs) && id === guess);
     }
-    this.list.classList.toggle('hinted', Boolean(probs));
+    this.root.querySelector('.classes').classList.toggle('hinted', Boolean(probs));
   }
 
   /** The class an image on screen has already, and the one just pressed. */

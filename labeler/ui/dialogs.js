@@ -20,7 +20,8 @@ const KEYS = [
 /** True where a key belongs to what has the focus: a field, a menu, an open dialog. */
 export function isTyping(target) {
   if (document.querySelector('dialog[open]')) return true;
-  return Boolean(target?.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target?.tagName ?? '') || target?.closest?.('[role=combobox], [role=listbox]'));
+  const field = /^(INPUT|TEXTAREA|SELECT)$/.test(target?.tagName ?? '') || target?.isContentEditable;
+  return Boolean(field || target?.closest?.('[role=combobox], [role=listbox]'));
 }
 
 export function help(root) {

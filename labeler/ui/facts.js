@@ -69,6 +69,8 @@ export class Facts {
   drawn(generated) {
     const note = this.root.querySelector('.drawn-note');
     note.hidden = !generated;
-    if (generated) note.textContent = `Small pictures: what the model draws for each class. Version ${number(generated.version)}, ${number(generated.labels)} labels.`;
+    if (!generated) return;
+    const when = `Version ${number(generated.version)}, ${number(generated.labels)} labels.`;
+    note.textContent = `Small pictures: what the model draws for each class. ${when}`;
   }
 }

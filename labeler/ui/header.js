@@ -3,6 +3,12 @@
 import { firstState, hear, tell } from './api.js';
 import { accuracyText, element, number } from './dom.js';
 
+const ACCURACY =
+  'Accuracy of the newest version. Gold: images whose class was known beforehand. ' +
+  'Measured: images drawn at random and labeled here, never learned from.';
+const SAVED = 'Answers are stored by the server before they count as saved.';
+const UNSAVED =
+  'The server does not answer. Your answers are kept in this tab and sent again until they are stored.';
 const RESTART_SHOWN = 120; // seconds a restart of the trainer stays in sight
 
 export async function start(host) {
@@ -29,7 +35,7 @@ function show($, known) {
   showTrainer($, known);
   $('.accuracy').hidden = !known.accuracy.length;
   $('.accuracy').replaceChildren(...known.accuracy.map((one) => element('span', one.kind, accuracyText(one))));
-  $('.accuracy').title = 'Accuracy of the newest version. Gold: images whose class was known beforehand. Measured: images drawn at random and labeled here, never learned from.';
+  $('.accuracy').title = ACCURACY;
 }
 
 function showProgress($, counts) {
@@ -38,7 +44,8 @@ function showProgress($, counts) {
   bar.setAttribute('aria-valuemax', total);
   bar.setAttribute('aria-valuenow', counts.labeled);
   bar.firstElementChild.style.width = `${total ? (100 * counts.labeled) / total : 0}%`;
-  $('.progress-text').replaceChildren(element('b', '', number(counts.labeled)), element('span', '', ` of ${number(total)}`), element('span', 'long', ' labeled'));
+  const words = [element('span', '', ` of ${number(total)}`), element('span', 'long', ' labeled')];
+  $('.progress-text').replaceChildren(element('b', '', number(counts.labeled)), ...words);
 }
 
 /** The number that is not saved is always the exact one; 'All saved' means none. */
@@ -54,7 +61,7 @@ function showSaving($, { pending, problem, online }) {
   if (save.dataset.state !== shown && (offline || save.dataset.state === 'offline')) $('.top-say').textContent = texts[shown];
   save.dataset.state = shown;
   save.lastElementChild.textContent = texts[shown];
-  save.title = offline ? 'The server does not answer. Your answers are kept in this tab and sent again until they are stored.' : 'Answers are stored by the server before they count as saved.';
+  save.title = offline ? UNSAVED : SAVED;
 }
 
 function showTrainer($, { trainer, version, version_labels: labels }) {
@@ -64,7 +71,8 @@ function showTrainer($, { trainer, version, version_labels: labels }) {
   chip.dataset.phase = phase;
   $('.trainer-text').textContent = text + (restarted ? ' · restarted' : '');
   const known = version === null ? 'No version of the model yet.' : `Version ${version} learned from ${number(labels)} labels.`;
-  chip.title = [known, restarted ? `The trainer stopped and was started again (${trainer.restarts}×).` : '', trainer.message ?? ''].filter(Boolean).join(' ');
+  const again = restarted ? `The trainer stopped and was started again (${trainer.restarts}×).` : '';
+  chip.title = [known, again, trainer.message].filter(Boolean).join(' ');
   const warming = phase === 'warm_up' && trainer.steps_total > 0;
   $('.warm').hidden = !warming;
   if (warming) $('.warm i').style.width = `${Math.min(100, (100 * trainer.step) / trainer.steps_total)}%`;

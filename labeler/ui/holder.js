@@ -43,7 +43,8 @@ export async function claim(keep) {
       if (data.from === instance || data.client !== mine.client) return;
       if (data.type === 'taken') resolve(true);
       // Of two tabs that ask at the same moment (a restored window) the smaller instance keeps the id.
-      if (data.type === 'ask' && (mine.certain || instance < data.from)) channel.postMessage({ type: 'taken', client: mine.client, from: instance });
+      const first = mine.certain || instance < data.from;
+      if (data.type === 'ask' && first) channel.postMessage({ type: 'taken', client: mine.client, from: instance });
     };
   });
   if (known) {

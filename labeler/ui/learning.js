@@ -11,6 +11,7 @@ const CHARTS = {
   log_px: { series: ['log_px'], format: nats },
   kl_z: { series: ['kl_z'], format: nats },
 };
+const SAME_STYLE = 'Every version draws from the same random style, so a change is something learned.';
 const TILE = 56; // pixels, at most
 
 let running = null;
@@ -56,11 +57,16 @@ class Learning {
   cards(known) {
     const metrics = this.versions.at(-1)?.metrics ?? {};
     const total = known.counts.pool + known.counts.measure;
+    const { labeled, skipped, unsure, flagged } = known.counts;
+    const others = `${number(skipped)} skipped, ${number(unsure)} unsure, ${number(flagged)} flagged`;
+    const steps = number(this.versions.at(-1)?.steps ?? 0);
+    const learned = `learned from ${number(known.version_labels ?? 0)} labels in ${steps} steps`;
+    const validated = `nats an image, on ${number(metrics.validation_n ?? 0)} images it never trains on`;
     const cards = [
-      ['Labeled', number(known.counts.labeled), `of ${number(total)}; ${number(known.counts.skipped)} skipped, ${number(known.counts.unsure)} unsure, ${number(known.counts.flagged)} flagged`],
-      ['Model', known.version === null ? '–' : `v${known.version}`, known.version === null ? 'not published yet' : `learned from ${number(known.version_labels)} labels in ${number(this.versions.at(-1)?.steps ?? 0)} steps`],
+      ['Labeled', number(labeled), `of ${number(total)}; ${others}`],
+      known.version === null ? ['Model', '–', 'not published yet'] : ['Model', `v${known.version}`, learned],
       ...accuracyCards(known.accuracy),
-      ['ELBO', metrics.elbo === undefined ? '–' : nats(metrics.elbo), metrics.elbo === undefined ? 'comes with the first version' : `nats an image, on ${number(metrics.validation_n ?? 0)} images it never trains on`],
+      metrics.elbo === undefined ? ['ELBO', '–', 'comes with the first version'] : ['ELBO', nats(metrics.elbo), validated],
     ];
     this.root.querySelector('.learn-cards').replaceChildren(...cards.map(card));
     const wait = this.root.querySelector('.learn-wait');
@@ -126,12 +132,14 @@ class Learning {
     const place = Math.max(0, this.pinned === null ? kept.length - 1 : kept.findIndex((version) => version.version === this.pinned));
     const version = kept[place] ?? generated;
     const sheet = { ...generated, url: `/labeler/generated/${version.version}` };
-    panel.querySelector('header p').textContent = `Version ${version.version}, ${number(version.labels)} labels. Every version draws from the same random style, so a change is something learned.`;
+    const when = `Version ${version.version}, ${number(version.labels)} labels.`;
+    panel.querySelector('header p').textContent = `${when} ${SAME_STYLE}`;
     const slider = panel.querySelector('.when input');
     Object.assign(slider, { max: Math.max(0, kept.length - 1), value: place });
     slider.parentElement.hidden = kept.length < 2;
     slider.setAttribute('aria-valuetext', `version ${version.version}`);
-    panel.querySelector('.drawings').replaceChildren(...generated.class_ids.map((id, row) => drawnRow(classes.find((c) => c.id === id), sheet, row)));
+    const rows = generated.class_ids.map((id, row) => drawnRow(classes.find((c) => c.id === id), sheet, row));
+    panel.querySelector('.drawings').replaceChildren(...rows);
   }
 
   bars(known) {
@@ -153,7 +161,8 @@ function card([title, value, note]) {
 function accuracyCards(accuracy) {
   if (!accuracy.length) return [['Accuracy', '–', 'needs gold images, or labels of images drawn at random to measure']];
   const titles = { gold: 'Accuracy on gold images', measured: 'Accuracy, measured' };
-  return accuracy.map(({ kind, value, n }) => [titles[kind], percent(value), `n=${number(n)}, 95% interval ${interval(value, n).map(percent).join(' to ')}`]);
+  const note = (value, n) => `n=${number(n)}, 95% interval ${interval(value, n).map(percent).join(' to ')}`;
+  return accuracy.map(({ kind, value, n }) => [titles[kind], percent(value), note(value, n)]);
 }
 
 function accuracyNote(accuracy) {

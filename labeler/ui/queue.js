@@ -66,10 +66,13 @@ export class Queue {
     if (this.busy || (!this.stale && this.questions.length >= this.ahead())) return;
     this.busy = true;
     clearTimeout(this.timer);
+    const { stale } = this;
+    this.stale = false; // a ranking that comes out while the answer is under way makes it stale again
     try {
-      await (this.stale && this.questions.length ? this.replaceAll() : this.more());
+      await (stale && this.questions.length ? this.replaceAll() : this.more());
       this.tries = this.empty ? this.tries + 1 : 0;
     } catch {
+      this.stale ||= stale;
       this.tries += 1;
     }
     this.busy = false;
@@ -82,7 +85,7 @@ export class Queue {
     const replace = this.fresh;
     const have = [...this.held(), ...this.ids()];
     const answer = await this.timed({ n: this.ahead() - this.questions.length, have, replace });
-    this.fresh = this.stale = false;
+    this.fresh = false;
     const before = this.questions.length;
     this.add(answer);
     this.empty = this.questions.length === before;
@@ -91,7 +94,6 @@ export class Queue {
   /** The hand goes on with the old order until the new one is there; only then the rest is given back. */
   async replaceAll() {
     const answer = await this.timed({ n: this.ahead(), have: [...this.held(), ...this.ids().slice(0, 1)], replace: false });
-    this.stale = false;
     this.questions = this.questions.slice(0, 1);
     this.add(answer);
     this.empty = false;
@@ -107,7 +109,8 @@ export class Queue {
 
   add(questions) {
     const have = new Set(this.ids());
-    for (const question of questions) if (!have.has(question.sample_id) && this.wanted(question.sample_id)) this.questions.push(load(question));
+    const fresh = questions.filter(({ sample_id: sampleId }) => !have.has(sampleId) && this.wanted(sampleId));
+    this.questions.push(...fresh.map(load));
   }
 
   ids() {
