@@ -6,6 +6,9 @@ import signal
 import sys
 import threading
 
+# One thread for linear algebra outside torch: with more, small mixtures take ten times longer on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 ENDED_BY_INTERRUPT = {"serve", "demo"}  # a server is ended by Ctrl-C as a matter of course
 
 

@@ -36,6 +36,7 @@ class Format(StrEnum):
 ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.", readable=False)]
 Port = Annotated[int, typer.Option(help="Port of the page.", min=0, max=65535)]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")]
+Flip = Annotated[bool, typer.Option("--flip", help="A mirrored image keeps its class: garments yes, letters no.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
@@ -64,6 +65,7 @@ def new(
     class_: Annotated[
         list[str] | None, typer.Option("--class", metavar="NAME", help="One class name, taken as it is; repeatable.")
     ] = None,
+    flip: Flip = False,
 ) -> None:
     """Make an empty project with these classes."""
     from labeler import Project
@@ -71,7 +73,8 @@ def new(
     names = [*(classes.split(",") if classes is not None else []), *(class_ or [])]
     if not names:
         raise typer.BadParameter("say which classes there are: --classes rose,tulip,daisy")
-    Project.create(project, names).close()
+    with Project.create(project, names) as p:
+        p.store.set_setting("flip", flip)
     print(f"{project}: new project with {count(len(names), 'class', 'classes')}. Next: labeler import {project} SOURCE")
 
 
@@ -174,8 +177,8 @@ def train(
     ] = False,
 ) -> None:
     """Train a project's model without the page."""
-    from labeler.trainer import Lost
-    from labeler.trainer import train as train_project
+    from labeler.course import Lost
+    from labeler.course import train as train_project
 
     try:
         with progress(f"Training {project}") as bar:
@@ -326,6 +329,7 @@ def simulate(
         float | None,
         typer.Option(min=0, help="Run in real time against a real server, with this pace."),
     ] = None,
+    flip: Flip = False,
     as_json: AsJson = False,
 ) -> None:
     """Label by the true labels through the people's own loop, and report how the model learns."""
@@ -334,7 +338,7 @@ def simulate(
     from labeler.simulate import simulate as run  # after the words are understood: it takes seconds
 
     with progress(f"Simulating {source}") as bar:
-        report = run(source, budget, acquisition, seeds, out, seconds_per_label=seconds_per_label, on_progress=bar)
+        report = run(source, budget, acquisition, seeds, out, seconds_per_label, flip=flip, on_progress=bar)
     if as_json:
         print_json(report)
     else:

@@ -42,7 +42,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"# Simulated labeling of {report['source']}",
         "",
         f"Acquisition `{report['acquisition']}`, {report['budget']} labels, rng seeds "
-        f"{', '.join(map(str, report['rng_seeds']))}; {pace}. Lookahead {report['lookahead']}: a question is chosen "
+        f"{', '.join(map(str, report['rng_seeds']))}; {pace}; mirrored images {'on' if report['flip'] else 'off'}. Lookahead {report['lookahead']}: a question is chosen "
         f"before the last {report['lookahead']} answers are learned.",
         f"{report['test_images']:,} test images, never trained on. Median over seeds, [least, greatest].",
         "",

@@ -86,6 +86,7 @@ def simulate(
     rng_seeds: Sequence[int],
     out: Path,
     seconds_per_label: float | None = None,
+    flip: bool = False,
     on_progress: Progress | None = None,
     pace: Pace | None = None,
 ) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def simulate(
         begun = time.time()
         with (
             tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder,
-            _hidden(source, answers, Path(folder) / "project", rng_seed) as project,
+            _hidden(source, answers, Path(folder) / "project", rng_seed, flip) as project,
         ):
             clock = Clock(begun)
             with clock.stopped():
@@ -131,6 +132,7 @@ def simulate(
         "acquisition": acquisition,
         "budget": budget,
         "rng_seeds": list(rng_seeds),
+        "flip": flip,
         "lookahead": LOOKAHEAD,
         "seconds_per_label": seconds_per_label,
         "steps_per_label": pace.steps_per_label if seconds_per_label is None else None,
@@ -169,10 +171,11 @@ def _answers(source: Path) -> Answers:
     return Answers(list(names), truth, test_images, test_labels)
 
 
-def _hidden(source: Path, answers: Answers, folder: Path, rng_seed: int) -> Project:
+def _hidden(source: Path, answers: Answers, folder: Path, rng_seed: int, flip: bool) -> Project:
     """A project of the source's training part whose labels nobody was told."""
     project = Project.create(folder, answers.classes)
     project.store.set_setting("rng_seed", rng_seed)
+    project.store.set_setting("flip", flip)
     project.import_(source, part="train", measure_share=0.0)
     return project
 

@@ -1,9 +1,7 @@
-"""The trainer process: wait for a newer event, improve, publish.
+"""The trainer's process: `python -P -m labeler.trainer PROJECT --parent PID`.
 
-    python -P -m labeler.trainer PROJECT --parent PID
-
-It never writes a label and never answers a request. It ends when its server is gone: the server holds the other end
-of its standard input, which the operating system closes even when the server is killed.
+It ends when its server is gone: the server holds the other end of its standard input, which the operating system
+closes even when the server is killed. It watches for that before the heavy imports, which take seconds.
 """
 
 import argparse
@@ -11,231 +9,7 @@ import os
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-# One thread for linear algebra outside torch: with more, small mixtures take ten times longer on a busy machine.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-from labeler.learning import DEFAULT_ACQUISITION, Learning
-from labeler.project import Project
-from storage import AlreadyRunning
-
-BEAT_EVERY = 1.0  # seconds
-LOOK_EVERY = 0.2  # seconds between two looks for a newer event while idle
-SLICE = 3  # steps between two looks while learning
-CYCLE = 25  # steps after which a version is published even though labels keep coming
-WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
-SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
-FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
-
-
-Progress = Callable[[int, int], None]  # steps taken, steps in all as far as known
-
-
-class Lost(Exception):
-    """Another trainer holds the project, or the server is gone."""
-
-
-@dataclass
-class Report:
-    """What the page is told of the trainer; one dict in the database with a heartbeat."""
-
-    project: Project
-    holder: str = field(default_factory=lambda: uuid.uuid4().hex)
-    info: dict[str, Any] = field(default_factory=dict)
-    lost: threading.Event = field(default_factory=threading.Event)
-
-    def say(self, phase: str, **more: Any) -> None:
-        self.info = {**self.info, "phase": phase, "message": "", **more}
-
-    def beat(self) -> None:
-        """Every second, from a thread of its own, so that a long graph build does not look like a death."""
-        while not self.lost.wait(BEAT_EVERY):
-            if not self.project.store.heartbeat("trainer", self.holder, self.info):
-                self.lost.set()
-
-
-def train(folder: Path, until_settled: bool = False, on_progress: Progress | None = None) -> None:
-    """Train a project: for ever, or until nothing is new and the loss is flat.
-
-    RuntimeError when another trainer is at work on it.
-    """
-    with Project.open(folder) as project:
-        report = Report(project)
-        report.say("starting", pid=os.getpid())
-        try:
-            project.store.hold("trainer", report.holder, report.info)
-        except AlreadyRunning as e:
-            raise RuntimeError(f"{folder} is being trained already ({e}). Stop that trainer or wait for it.") from e
-        beats = threading.Thread(target=report.beat, daemon=True)
-        beats.start()
-        try:
-            _until_done(project, report, until_settled, on_progress)
-        finally:
-            report.lost.set()
-            beats.join(5)
-            project.store.let_go("trainer", report.holder)
-
-
-def _until_done(project: Project, report: Report, until_settled: bool, on_progress: Progress | None) -> None:
-    while True:
-        learning = _when_ready(project, report, until_settled)
-        if not Course(project, learning, report, on_progress).run(until_settled):
-            return
-        # images or classes were added: begin again on all of them, from the newest version
-
-
-def _when_ready(project: Project, report: Report, until_settled: bool) -> Learning:
-    """A learner over the project's images, as soon as there are classes and at least two images."""
-    while True:
-        try:
-            return Learning(project, rng_seed=project.store.setting("rng_seed", 0))
-        except ValueError as e:
-            if until_settled:
-                raise
-            report.say("idle", message=str(e))
-        _wait(report, 1.0)
-
-
-def _wait(report: Report, seconds: float) -> None:
-    if report.lost.wait(seconds):
-        raise Lost("another trainer took over this project")
-
-
-class Course:
-    """One learner's way: warm-up, then cycles of steps and versions, then rest until an event wakes it."""
-
-    def __init__(
-        self,
-        project: Project,
-        learning: Learning,
-        report: Report,
-        on_progress: Progress | None = None,
-    ):
-        self.project, self.store, self.learning, self.report = project, project.store, learning, report
-        self.on_progress = on_progress
-        self.published_at = 0.0
-        self.published: tuple[int, str] | None = None  # (event id, acquisition) of the newest version of this course
-        self.changed_at_step = 0
-        self.history: list[float] = []  # total loss, one entry a step since the last change
-
-    def run(self, until_settled: bool) -> bool:
-        """True when images or classes were added, so that a new learner is due; False when it is done."""
-        learner = self.learning.learner
-        if self.learning.resume():
-            self.say("learning")
-        self.learning.sync()
-        while not self.report.lost.is_set():
-            if self.store.setting("paused", False) and not until_settled:
-                self.say("paused")
-                _wait(self.report, LOOK_EVERY)
-            elif learner.warming_up:
-                self._warm_up()
-            elif self._cycle():
-                continue
-            elif until_settled:
-                return False
-            else:
-                self.say("idle")
-                _wait(self.report, LOOK_EVERY)
-            if self._outgrown():
-                return True
-        raise Lost("another trainer took over this project")
-
-    def say(self, phase: str, **more: Any) -> None:
-        learner = self.learning.learner
-        if self.on_progress:
-            last = learner.warm_up_steps if learner.warming_up else self.changed_at_step + learner.config.settle_most
-            self.on_progress(learner.step, last)
-        self.report.say(
-            phase,
-            step=learner.step,
-            steps_total=learner.warm_up_steps if learner.warming_up else None,
-            step_ms=round(1000 * learner.step_seconds, 1),
-            threads=learner.watch.threads,
-            **more,
-        )
-
-    def _outgrown(self) -> bool:
-        if self.published is None or self.learning.learner.warming_up:
-            return False
-        classes = [c.id for c in self.store.classes()] != self.learning.class_ids
-        return classes or len(self.store.sample_ids()) != len(self.learning.sample_ids)
-
-    def _publish(self) -> None:
-        acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)
-        version = self.learning.publish(acquisition)
-        self.published_at = time.monotonic()
-        self.published = (self.learning.last_event_id, acquisition)
-        self.report.info = {**self.report.info, "version": version}
-
-    def _warm_up(self) -> None:
-        """A slice of the warm-up. Labels given meanwhile are learned from at once and published now and then."""
-        self.learning.improve(SLICE)
-        self.learning.sync()
-        self.say("warm_up")
-        known = self.published[0] if self.published else 0
-        news = self.learning.learner.labels and self.learning.learned_event_id > known
-        if not self.learning.learner.warming_up:
-            self._publish()
-            self._begin_again()
-        elif news and time.monotonic() - self.published_at > WARM_UP_PUBLISH:
-            self._publish()
-
-    def _cycle(self) -> bool:
-        """Steps for what is new, or towards a flat loss, then perhaps a version. False when there is nothing to do."""
-        learning, learner = self.learning, self.learning.learner
-        if self.published is None:
-            self._publish()
-            self.changed_at_step = learner.step
-        if learning.sync():
-            self._begin_again()
-        if learner.unlearned():
-            begun = learner.step
-            while learner.unlearned() and learner.step - begun < CYCLE:
-                self._steps("learning")
-            self._publish()
-            return True
-        acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)
-        if self.published != (learning.last_event_id, acquisition):  # a skip, an undo, another acquisition
-            self._publish()
-            return True
-        if not learner.labels or self._settled():
-            if self.history:  # the last steps of settling are not published yet
-                self.history = []
-                self._publish()
-            return False
-        self._steps("settling")
-        if time.monotonic() - self.published_at > SETTLE_PUBLISH:
-            self._publish()
-        return True
-
-    def _begin_again(self) -> None:
-        self.changed_at_step, self.history = self.learning.learner.step, [0.0]
-
-    def _steps(self, phase: str) -> None:
-        learner = self.learning.learner
-        self.learning.improve(SLICE)
-        weights = vars(learner.config.objective)
-        self.history += [sum(weights.get(n, 1) * v for n, v in learner.losses.items() if "elbo" not in n)] * SLICE
-        if self.learning.sync():
-            self._begin_again()
-        self.say(phase)
-
-    def _settled(self) -> bool:
-        """Nothing new, and the loss flat: it fell by less than FLAT over the last 150 steps."""
-        if not self.history:
-            return True
-        config = self.learning.learner.config
-        steps = self.learning.learner.step - self.changed_at_step
-        if steps < config.settle_least:
-            return False
-        before, now = sum(self.history[-300:-150]), sum(self.history[-150:])
-        return steps >= config.settle_most or before - now < FLAT * abs(before)
 
 
 def _end_with_server(parent: int) -> None:
@@ -265,6 +39,10 @@ def main() -> int:
         _end_with_server(arguments.parent)
     if hasattr(os, "nice"):
         os.nice(10)
+    # One thread for linear algebra outside torch: with more, small mixtures take ten times longer on a busy machine.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from labeler.course import Lost, train
+
     try:
         train(arguments.project)
     except KeyboardInterrupt:

@@ -118,6 +118,11 @@ class Learner:
     def warming_up(self) -> bool:
         return self.step < self.warm_up_steps
 
+    @property
+    def finding_classes(self) -> bool:
+        """Too few labels for pseudo-labels: a class without a label would be taught to be one of the others."""
+        return len(self.labels) < 2 * self.n_classes and len(set(self.labels.values())) < self.n_classes
+
     def resume(self, vae: SSVAE, step: int) -> None:
         """Go on from a published network; it may know fewer classes than this learner."""
         config = VAEConfig(**{**vars(vae.config), "n_classes": self.n_classes})
@@ -169,10 +174,11 @@ class Learner:
     def take_step(self) -> None:
         """One gradient step on everything known now."""
         begun = time.perf_counter()
-        if self.labels and not self.warming_up:
+        early = self.warming_up or self.finding_classes
+        if self.labels and not early:
             self._keep_graph()
         self.vae.train()
-        terms = self._terms()
+        terms = self._terms(early)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}")
@@ -187,8 +193,8 @@ class Learner:
         self.step_seconds = time.perf_counter() - begun
         self.watch.saw(self.step_seconds)
 
-    def _terms(self) -> dict[str, tuple[float, torch.Tensor]]:
-        """name -> (weight, mean over the batch). See objective.py for each term."""
+    def _terms(self, early: bool) -> dict[str, tuple[float, torch.Tensor]]:
+        """name -> (weight, mean over the batch). `early`: contrast, and no term that trusts a guess of the class."""
         o, n_classes = self.config.objective, self.n_classes
         labeled = self._labeled_positions() if self.labels else np.empty(0, np.int64)
         n = len(labeled)
@@ -201,18 +207,18 @@ class Learner:
             mu, logvar = encoding.mu[: len(x)], encoding.logvar[: len(x)]
             clean, other = encoding.logits.split(len(x))
             probs = clean[n:].softmax(1)
-            y_unlabeled = probs if n else torch.full((len(x), n_classes), 1 / n_classes, device=x.device)
+            y_unlabeled = torch.full_like(probs, 1 / n_classes) if early else probs
             y = torch.cat([self.vae.one_hot(y_labeled), y_unlabeled])
             z = sample_z(mu, logvar, self.generator)
             pixel_logits = self.vae.decode(z, y)
 
-        beta = o.beta if n and not self.warming_up else 1.0
+        beta = 1.0 if early else o.beta
         scale = min(1.0, 784 / x[0].numel())  # one balance of the terms for every image size
         kl = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)
         kl = torch.cat([kl[:n], kl[n:] + objective.kl_y(y_unlabeled)])
         bound = objective.log_px(pixel_logits, x) - beta * kl
         terms = {"elbo": (-scale, bound[n:].mean())}
-        if self.warming_up and o.contrast:
+        if early and o.contrast:
             heads = self.vae.contrast(encoding.h.float())
             terms["contrast"] = (o.contrast, objective.contrast(heads[len(x) + n :], heads[n : len(x)]))
         if not n:
@@ -220,7 +226,7 @@ class Learner:
         terms["labeled_elbo"] = (-o.labeled_elbo * scale, bound[:n].mean())
         views = (objective.supervised(clean[:n], y_labeled) + objective.supervised(other[:n], y_labeled)) / 2
         terms["supervised"] = (o.supervised, views)
-        if self.warming_up:
+        if early:
             return terms
         self.confidence.lerp_(probs.detach().max(1).values.mean(), 0.02)
         if o.consistency:

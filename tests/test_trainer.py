@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from labeler import Project
+from labeler.course import Course, Report, train
 from labeler.learning import Learning
-from labeler.trainer import Course, Report, train
 
 QUICK = {
     "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16,
