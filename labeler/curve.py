@@ -42,8 +42,8 @@ def markdown(report: dict[str, Any]) -> str:
         f"# Simulated labeling of {report['source']}",
         "",
         f"Acquisition `{report['acquisition']}`, {report['budget']} labels, rng seeds "
-        f"{', '.join(map(str, report['rng_seeds']))}; {pace}; mirrored images {'on' if report['flip'] else 'off'}. Lookahead {report['lookahead']}: a question is chosen "
-        f"before the last {report['lookahead']} answers are learned.",
+        f"{', '.join(map(str, report['rng_seeds']))}; {pace}; augmentation {'with' if report['flip'] else 'without'} flips. "
+        f"Lookahead {report['lookahead']}: a question is chosen before the last {report['lookahead']} answers are learned.",
         f"{report['test_images']:,} test images, never trained on. Median over seeds, [least, greatest].",
         "",
         "| labels | seconds | accuracy | ELBO, nats | NLL | calibration error | generated accuracy | Frechet |",
