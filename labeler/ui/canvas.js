@@ -12,6 +12,7 @@ import { Queue } from './queue.js';
 import { Stage } from './stage.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
+const LAST = 100; // operations that fit into a beacon, which takes 64 kB
 const KEPT = 6; // answered images kept decoded, so that undo shows them at once
 const ANSWERS = [
   ['Backspace', '⌫', 'Undo', 'undo'],
@@ -88,7 +89,7 @@ class Canvas {
 
   /** What is unsent when the page goes away. It stays in the outbox as well: sent twice, it is stored once. */
   sendLast() {
-    if (this.outbox.pending) beacon('commit', this.message({ operations: this.outbox.operations }));
+    if (this.outbox.pending) beacon('commit', this.message({ operations: this.outbox.operations.slice(0, LAST) }));
   }
 
   /** The filmstrip and what Backspace undoes, as the record has them; what is still in the outbox comes on top. */
