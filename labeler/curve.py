@@ -37,13 +37,13 @@ def markdown(report: dict[str, Any]) -> str:
     )
     if report["seconds_per_label"] is not None:
         pace = f"in real time, a label every {report['seconds_per_label']:g} s, through the page's routes"
-    floor = report["floor"]
+    flips, floor, ahead = "with" if report["flip"] else "without", report["floor"], report["lookahead"]
     lines = [
         f"# Simulated labeling of {report['source']}",
         "",
         f"Acquisition `{report['acquisition']}`, {report['budget']} labels, rng seeds "
-        f"{', '.join(map(str, report['rng_seeds']))}; {pace}; augmentation {'with' if report['flip'] else 'without'} flips. "
-        f"Lookahead {report['lookahead']}: a question is chosen before the last {report['lookahead']} answers are learned.",
+        f"{', '.join(map(str, report['rng_seeds']))}; {pace}; augmentation {flips} flips. "
+        f"Lookahead {ahead}: a question is chosen before the last {ahead} answers are learned.",
         f"{report['test_images']:,} test images, never trained on. Median over seeds, [least, greatest].",
         "",
         "| labels | seconds | accuracy | ELBO, nats | NLL | calibration error | generated accuracy | Frechet |",
