@@ -3,7 +3,7 @@
 import colorsys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, select
@@ -39,9 +39,9 @@ class ClassTables(Database):
                     raise ValueError(f"The class {shown(name)} is there twice. Give every class its own name.")
                 taken.add(name)
             first = int(db.scalar(select(sa.func.coalesce(sa.func.max(classes.c.position) + 1, 0))) or 0)
-            free = _free_keys(db)
+            keys = _keys(db, cleaned)
             for position, name in enumerate(cleaned, start=first):
-                row = {"name": name, "key": next(free, ""), "colour": colour(position), "position": position}
+                row = {"name": name, "key": keys[name], "colour": colour(position), "position": position}
                 db.execute(sa.insert(classes), row)
         return [found for found in self.classes() if found.position >= first]
 
@@ -102,6 +102,9 @@ def colour(position: int) -> str:
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
-def _free_keys(db: Connection) -> Iterator[str]:
+def _keys(db: Connection, names: Sequence[str]) -> dict[str, str]:
+    """A free key for each name, '' once there are none: a class called 7 gets the 7, the others the next free one."""
     used = set(db.scalars(select(classes.c.key).where(classes.c.archived_at.is_(None))))
-    return (key for key in KEYS if key not in used)
+    own = {name: name for name in names if len(name) == 1 and name in KEYS and name not in used}
+    free = (key for key in KEYS if key not in used and key not in own)
+    return {name: own.get(name) or next(free, "") for name in names}

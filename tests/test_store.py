@@ -356,6 +356,12 @@ def test_classes_added_later_follow_and_get_free_keys(tmp_path: Path) -> None:
     assert [one.key for one in added] == [*"cdeghijklnopqrtvwxy", *[""] * 11]
 
 
+def test_a_class_named_like_a_key_gets_that_key(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "labels.db", "test", ["0", "other", "1", "s", "A"])
+    assert [one.key for one in store.classes()] == ["0", "2", "1", "3", "4"]
+    assert [one.key for one in store.add_classes(["1 again", "5", "b"])] == ["6", "5", "b"]
+
+
 def test_an_identical_image_is_stored_once(store: Store) -> None:
     assert store.add_samples([*rows(3, first=8), *rows(1, first=9)]) == {"added": 1, "duplicates": 3}
     ids = store.sample_ids()
