@@ -1,5 +1,6 @@
 """The trainer at work: wait for a newer event, improve, publish, rest. It never writes a label."""
 
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
 FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
 
 
+log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # steps taken, steps in all as far as known
 
 
@@ -44,7 +46,12 @@ class Report:
     def beat(self) -> None:
         """Every second, from a thread of its own, so that a long graph build does not look like a death."""
         while not self.lost.wait(BEAT_EVERY):
-            if not self.project.store.heartbeat("trainer", self.holder, self.info):
+            try:
+                ours = self.project.store.heartbeat("trainer", self.holder, self.info)
+            except Exception:  # a full disk, a lock: one beat missed is no reason to stop beating
+                log.exception("A heartbeat could not be written.")
+                continue
+            if not ours:
                 self.lost.set()
 
 
