@@ -15,7 +15,7 @@ from labeler.project import Project
 from storage import AlreadyRunning
 
 BEAT_EVERY = 1.0  # seconds
-LOOK_EVERY = 0.2  # seconds between two looks for a newer event while idle
+LOOK_EVERY = 0.25  # seconds between two looks for a newer event while idle
 SLICE = 3  # steps between two looks while learning
 CYCLE = 25  # steps after which a version is published even though labels keep coming
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
@@ -137,7 +137,7 @@ class Course:
                 return False
             else:
                 self.say("idle")
-                _wait(self.report, LOOK_EVERY)
+                self._rest()
             if self._outgrown():
                 return True
         raise Lost("another trainer took over this project")
@@ -156,11 +156,18 @@ class Course:
             **more,
         )
 
+    def _rest(self) -> None:
+        """Until there is a newer event, or a second has passed: then the rest is looked at too."""
+        for _ in range(round(1 / LOOK_EVERY)):
+            _wait(self.report, LOOK_EVERY)
+            if self.store.last_event_id() != self.learning.last_event_id:
+                return
+
     def _outgrown(self) -> bool:
         if self.published is None or self.learning.learner.warming_up:
             return False
         classes = [c.id for c in self.store.classes()] != self.learning.class_ids
-        return classes or len(self.store.sample_ids()) != len(self.learning.sample_ids)
+        return classes or self.store.last_sample_id() != self.learning.sample_ids[-1]
 
     def _publish(self) -> None:
         acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)

@@ -1,6 +1,5 @@
 """A sitting: ask, answer, skip, undo. The page, scripts and the benchmark all label through this."""
 
-import operator
 import threading
 import uuid
 import zlib
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labeler.orders import Ranking, chosen_acquisition
 from labeler.published import Published
 from storage import Event, NewEvent, Sample
 
@@ -155,11 +155,11 @@ class Loop:
 
     def _class_id(self, cls: str | int) -> int:
         classes = self._store.classes()
+        found = None
         if isinstance(cls, str):
             found = next((one.id for one in classes if one.name == cls), None)
-        else:
-            index = operator.index(cls)
-            found = classes[index].id if 0 <= index < len(classes) else None
+        elif isinstance(cls, int | np.integer) and not isinstance(cls, bool) and 0 <= cls < len(classes):
+            found = classes[cls].id
         if found is None:
             raise KeyError(f"There is no class {cls!r}; the classes are {', '.join(one.name for one in classes)}.")
         return found
@@ -181,21 +181,23 @@ class Loop:
         orders = self._project.orders
         picks: list[_Pick] = []
 
-        def take(wanted: np.ndarray, at_most: int, split: str, ranked: bool = False) -> None:
+        def take(wanted: np.ndarray, at_most: int, split: str, ranking: Ranking | None = None) -> None:
             known = np.array([*have, *(pick.sample_id for pick in picks)], dtype=np.int64)
             head = len(known) + 4 * at_most  # nearly always enough, and 60,000 ids take a millisecond to look through
             for some in (wanted[:head], wanted[head:]):
                 if at_most <= 0:
                     return
                 for sample_id in self._lease(some[~np.isin(some, known)], at_most):
-                    picks.append(_pick(sample_id, split, published if ranked else None))
+                    picks.append(_pick(sample_id, split, published, ranking))
                     at_most -= 1
 
         measure = orders.shuffled("measure")
         take(measure, self._draw_measured(n) if len(measure) else 0, "measure")
-        if published is not None:
-            take(orders.ranking(published), n - len(picks), "pool", ranked=True)
-        take(orders.shuffled("pool"), n - len(picks), "pool")  # nothing is published, or they were imported since
+        chosen = chosen_acquisition(self._store)
+        if published is not None and chosen != "random":
+            ranking, in_order = orders.ranking(published, chosen)
+            take(in_order, n - len(picks), "pool", ranking)
+        take(orders.shuffled("pool"), n - len(picks), "pool")  # at random, nothing published, or imported since
         take(measure, n - len(picks), "measure")
         for split in ("pool", "measure"):
             if len(picks) < n:  # what was undone since the orders were thinned
@@ -232,14 +234,14 @@ class Loop:
         return replace(question, version=event.version)
 
 
-def _pick(sample_id: int, split: str, published: Published | None) -> _Pick:
-    """What chose a sample: the ranking of a published version, or chance."""
-    if published is None:
+def _pick(sample_id: int, split: str, published: Published | None, ranking: Ranking | None) -> _Pick:
+    """What chose a sample: a ranking, or chance."""
+    if published is None or ranking is None:
         return _Pick(sample_id, "measure" if split == "measure" else "learn", "random")
     row = published.position(sample_id)
-    score = None if row is None else float(published.scores[row])
-    rank = int(np.flatnonzero(published.ranking == sample_id)[0])
-    return _Pick(sample_id, "learn", published.acquisition, score, rank)
+    score = None if row is None else float(ranking.scores[row])
+    rank = int(np.flatnonzero(ranking.sample_ids == sample_id)[0])
+    return _Pick(sample_id, "learn", ranking.acquisition, score, rank)
 
 
 def _question(sample: Sample, pick: _Pick, published: Published | None, names: dict[int, str]) -> Question:
@@ -272,7 +274,9 @@ def _why(pick: _Pick, published: Published | None, top: list[tuple[int, float]],
         return "typical of a group nothing is labeled in yet"
     if len(top) == 2 and top[0][1] + top[1][1] >= BOTH_LIKELY and top[1][1] >= SECOND_LIKELY:
         return f"between {names.get(top[0][0], '?')} and {names.get(top[1][0], '?')}"
-    return "unlike anything labeled so far"
+    if pick.acquisition == "coverage":
+        return "unlike anything labeled so far"
+    return "not clearly of any class"
 
 
 def _uid() -> str:

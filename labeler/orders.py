@@ -2,10 +2,13 @@
 
 import threading
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
 from labeler.published import Published
+from model import ACQUISITIONS
+from model.scores import SCORES, most_wanted
 from storage import Store
 
 THIN_EVERY = 500  # events between two removals of what was decided meanwhile
@@ -28,20 +31,51 @@ class Order:
         return self._open
 
 
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """In which order to ask, and what put it so. scores (N,) have the rows of the published arrays."""
+
+    acquisition: str
+    sample_ids: np.ndarray
+    scores: np.ndarray
+
+
+def chosen_acquisition(store: Store) -> str:
+    """What the person asked for, on the page or at the start of the server."""
+    return str(store.setting("acquisition", ACQUISITIONS[0]))
+
+
+def ranked(published: Published, acquisition: str) -> Ranking:
+    """The version's own ranking, or its images ranked anew where the person chose another acquisition meanwhile.
+
+    That needs nothing but its probabilities, so it holds at once, with a busy trainer or none. `coverage` needs more
+    and comes with the trainer's next version; before the first label probabilities mean nothing.
+    """
+    if acquisition == published.acquisition or acquisition not in SCORES or published.labels == 0:
+        return Ranking(published.acquisition, published.ranking, published.scores)
+    scores = SCORES[acquisition](published.probs)
+    rows = np.searchsorted(published.sample_ids, published.ranking)
+    return Ranking(acquisition, most_wanted(scores[rows], published.ranking), scores)
+
+
 class Orders:
     """The newest ranking, and each split shuffled once for the whole project."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._ranking: tuple[int, Order] | None = None
+        self._ranking: tuple[tuple[int, str], Ranking, Order] | None = None
         self._shuffled: dict[str, tuple[int, Order]] = {}
 
-    def ranking(self, published: Published) -> np.ndarray:
+    def ranking(self, published: Published, acquisition: str) -> tuple[Ranking, np.ndarray]:
+        """The ranking in force, and its ids without most of what is decided."""
         with self._lock:
-            if self._ranking is None or self._ranking[0] != published.version:
-                self._ranking = published.version, Order(published.ranking, published.last_event_id)
-            return self._ranking[1].thinned(self._store)
+            key = published.version, acquisition
+            if self._ranking is None or self._ranking[0] != key:
+                new = ranked(published, acquisition)
+                self._ranking = key, new, Order(new.sample_ids, published.last_event_id)
+            _, ranking, order = self._ranking
+            return ranking, order.thinned(self._store)
 
     def shuffled(self, split: str) -> np.ndarray:
         """All ids of a split at random, the same order for everybody until more are imported."""

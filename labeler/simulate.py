@@ -106,7 +106,9 @@ def simulate(
         begun = time.time()
         with (
             tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder,
-            _hidden(source, answers, Path(folder) / "project", rng_seed, flip) as project,
+            _hidden(
+                source, answers, Path(folder) / "project", rng_seed=rng_seed, flip=flip, acquisition=acquisition
+            ) as project,
         ):
             clock = Clock(begun)
             with clock.stopped():
@@ -171,11 +173,11 @@ def _answers(source: Path) -> Answers:
     return Answers(list(names), truth, test_images, test_labels)
 
 
-def _hidden(source: Path, answers: Answers, folder: Path, rng_seed: int, flip: bool) -> Project:
+def _hidden(source: Path, answers: Answers, folder: Path, **settings: Any) -> Project:
     """A project of the source's training part whose labels nobody was told."""
     project = Project.create(folder, answers.classes)
-    project.store.set_setting("rng_seed", rng_seed)
-    project.store.set_setting("flip", flip)
+    for name, value in settings.items():
+        project.store.set_setting(name, value)
     project.import_(source, part="train", measure_share=0.0)
     return project
 

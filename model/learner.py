@@ -42,8 +42,8 @@ class LearnerConfig:
 
 
 def warm_up_steps(n_images: int) -> int:
-    """300 steps for a few hundred images, 1,000 from 40,000 on."""
-    return int(np.clip(300 + 700 * n_images / 40_000, 300, 1000))
+    """A step for each of the first few hundred images, 1,000 from 40,000 images on."""
+    return int(min(20 + n_images, 300 + 700 * n_images / 40_000, 1000))
 
 
 class Learner:
@@ -245,7 +245,7 @@ class Learner:
 
     def _unlabeled_batch(self) -> tuple[np.ndarray, np.ndarray]:
         """(rows of the graph, positions); without a graph the rows mean nothing."""
-        size = self.config.unlabeled_batch
+        size = min(self.config.unlabeled_batch, max(16, len(self.trainable)))
         if self.graph is None or self.warming_up:
             drawn = self.rng.integers(len(self.trainable), size=size)
             return drawn, self.trainable[drawn]

@@ -88,7 +88,7 @@ def test_an_answer_is_a_class_by_name_or_by_its_place(project: Project) -> None:
     assert (event.uid, event.ms, event.annotator, event.client) == ("mine", 900, "ann", "tab")
 
 
-@pytest.mark.parametrize("wrong", ["bird", "Cat", 2, -1])
+@pytest.mark.parametrize("wrong", ["bird", "Cat", 2, -1, True, None, 1.0])
 def test_an_unknown_class_names_the_known_ones_and_stores_nothing(project: Project, wrong: str | int) -> None:
     with pytest.raises(KeyError, match="the classes are cat, dog"):
         project.loop().answer(1, wrong)
@@ -230,11 +230,38 @@ def test_the_ranking_is_asked_from_its_top_with_what_the_model_believes(project:
         doubt=pytest.approx(0.9),
         why="between cat and dog",
     )
-    assert questions[1].why == "unlike anything labeled so far"
+    assert questions[1].why == "not clearly of any class"
     loop.answer(5, "dog")
     event = project.store.events()[0]
     assert (event.version, event.acquisition, event.score, event.rank) == (3, "margin", 4.0, 0)
     assert (event.predicted_class_id, event.predicted_prob) == (1, pytest.approx(0.55))
+
+
+def test_another_acquisition_ranks_the_next_questions_without_waiting_for_a_trainer(project: Project) -> None:
+    ids = project.store.sample_ids("pool").tolist()
+    probs = {sample_id: [0.99 - 0.04 * i, 0.01 + 0.04 * i] for i, sample_id in enumerate(ids)}
+    publish_version(project, 1, ids, acquisition="coverage", probs=probs)
+    loop = project.loop(client="tab")
+    assert [q.sample_id for q in loop.ask_many(3)] == ids[:3]
+
+    project.store.set_setting("acquisition", "entropy")
+    asked = loop.ask_many(3, replace=True)
+    assert [(q.sample_id, q.acquisition, q.rank) for q in asked] == [(ids[-1 - i], "entropy", i) for i in range(3)]
+    assert asked[0].score == pytest.approx(-sum(p * np.log(p) for p in probs[ids[-1]]), rel=1e-5)
+
+    project.store.set_setting("acquisition", "random")
+    assert {(q.acquisition, q.score, q.rank) for q in loop.ask_many(3, replace=True)} == {("random", None, None)}
+
+    project.store.set_setting("acquisition", "coverage")
+    assert [(q.sample_id, q.acquisition) for q in loop.ask_many(2, replace=True)] == [(i, "coverage") for i in ids[:2]]
+
+
+def test_the_reason_is_that_of_the_acquisition(project: Project) -> None:
+    ids = project.store.sample_ids("pool").tolist()
+    publish_version(project, 1, ids, acquisition="coverage", probs={sample_id: [0.9, 0.1] for sample_id in ids})
+    assert project.loop(client="a").ask_many(1)[0].why == "unlike anything labeled so far"
+    project.store.set_setting("acquisition", "margin")
+    assert project.loop(client="b").ask_many(1)[0].why == "not clearly of any class"
 
 
 def test_what_was_imported_after_the_ranking_is_asked_after_it_at_random(project: Project) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import ACQUISITIONS, acquisition, graph
+from model import ACQUISITIONS, acquisition, graph, scores
 
 
 @pytest.fixture
@@ -13,19 +13,19 @@ def probs() -> np.ndarray:
 
 
 def test_scores_are_higher_where_a_label_is_wanted_more(probs):
-    np.testing.assert_allclose(acquisition.least_confident(probs), [0.02, 0.5, 0.6], atol=1e-6)
-    np.testing.assert_allclose(acquisition.margin(probs), [0.03, 0.95, 0.9], atol=1e-6)
+    np.testing.assert_allclose(scores.least_confident(probs), [0.02, 0.5, 0.6], atol=1e-6)
+    np.testing.assert_allclose(scores.margin(probs), [0.03, 0.95, 0.9], atol=1e-6)
     truth = [-sum(p * np.log(p) for p in row) for row in probs.tolist()]
-    np.testing.assert_allclose(acquisition.entropy(probs), truth, rtol=1e-5)
+    np.testing.assert_allclose(scores.entropy(probs), truth, rtol=1e-5)
 
 
 def test_one_class_alone_leaves_no_doubt():
-    assert acquisition.margin(np.ones((4, 1), np.float32)).tolist() == [0, 0, 0, 0]
+    assert scores.margin(np.ones((4, 1), np.float32)).tolist() == [0, 0, 0, 0]
 
 
 def test_most_wanted_takes_ids_and_gives_ids():
     ids = np.array([70, 80, 90])
-    assert acquisition.most_wanted(np.array([0.1, 0.9, 0.5]), ids, n=2).tolist() == [80, 90]
+    assert scores.most_wanted(np.array([0.1, 0.9, 0.5]), ids, n=2).tolist() == [80, 90]
 
 
 def clusters(n: int = 60) -> tuple[graph.Graph, np.ndarray]:
@@ -83,9 +83,9 @@ def test_prototypes_cover_the_groups_and_leave_out_what_is_decided():
 def test_coverage_goes_to_what_is_far_from_every_label_and_spreads_its_picks():
     g, which = clusters()
     doubt = np.ones(180, np.float32)
-    scores, rows = acquisition.coverage(g, doubt, np.array([3]), np.ones(180, bool), 2)
+    wanted, rows = acquisition.coverage(g, doubt, np.array([3]), np.ones(180, bool), 2)
     assert set(which[rows]) == {1, 2}
-    assert scores[which == 0].max() < scores[which != 0].min()
+    assert wanted[which == 0].max() < wanted[which != 0].min()
 
 
 @pytest.mark.parametrize("name", ACQUISITIONS)
@@ -97,13 +97,13 @@ def test_every_ranking_holds_each_open_position_once_and_the_cold_start_in_front
     first = np.array([1100, 1101, 1050])  # 1101 is decided meanwhile
     labeled = np.array([1001, 1003])
     front = first if name != "random" else first[:0]
-    scores, ranking = acquisition.rank(name, all_probs, open_positions, g, labeled, front, rng)
-    assert scores.shape == (1180,)
+    found, ranking = acquisition.rank(name, all_probs, open_positions, g, labeled, front, rng)
+    assert found.shape == (1180,)
     assert sorted(ranking) == open_positions.tolist()
     if name != "random":
         assert ranking[:2].tolist() == [1100, 1050]
     if name in ("margin", "entropy", "least_confident"):
-        assert (np.diff(scores[ranking[2:]]) <= 0).all()
+        assert (np.diff(found[ranking[2:]]) <= 0).all()
 
 
 def test_an_unknown_acquisition_names_the_known_ones():

@@ -194,4 +194,4 @@ def test_no_images_and_a_foreign_file_are_refused_in_one_line(tmp_path):
 
 
 def test_the_warm_up_grows_with_the_images():
-    assert [warm_up_steps(n) for n in (2, 20_000, 60_000)] == [300, 650, 1000]
+    assert [warm_up_steps(n) for n in (2, 1300, 20_000, 60_000)] == [22, 322, 650, 1000]
