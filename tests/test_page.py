@@ -287,6 +287,39 @@ def test_answers_given_offline_arrive_in_order_when_the_server_is_back(project: 
     assert on_screen(page) == ids[2]
 
 
+A_WHILE_LATER = """
+for (const [key, value] of Object.entries(localStorage)) {
+  if (key.startsWith('labeler.outbox.')) localStorage.setItem(key, JSON.stringify({ ...JSON.parse(value), time: 0 }));
+}
+"""
+
+
+def test_answers_a_closed_tab_had_not_sent_are_sent_by_the_next_one(project: Project, visit: Visitors) -> None:
+    visit.allowed = AWAY
+    page = visit()
+    page.context.set_offline(True)
+    ids = [press(page, key) for key in "123"]
+    expect(page.locator(".save")).to_have_text("Offline · 3 not saved yet")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    with page.expect_event("dialog") as asked:
+        page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    page.close()
+    page.context.set_offline(False)
+
+    following = page.context.new_page()
+    following.add_init_script(A_WHILE_LATER)
+    following.goto(visit.url)
+    expect(following.locator(IMAGE)).to_be_visible()
+    wait_until(lambda: len(project.store.events()) == 3)
+    all_saved(following)
+
+    assert answers(project) == [("label", sample_id, n) for n, sample_id in enumerate(ids, 1)]
+    assert press(following, "4") not in ids
+    all_saved(following)
+    assert following.evaluate("Object.keys(localStorage).filter((key) => key.includes('outbox'))") == []
+
+
 def test_a_duplicated_tab_gets_a_holder_of_its_own_and_other_images(project: Project, visit: Visitors) -> None:
     visit.allowed = AWAY
     page = visit()

@@ -9,6 +9,7 @@ import { Film } from './film.js';
 import { claim, Keep } from './holder.js';
 import { Outbox } from './outbox.js';
 import { Queue } from './queue.js';
+import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
@@ -51,7 +52,8 @@ class Canvas {
     this.film = new Film(root, this.classes, (entry) => this.correct(entry));
     this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
     this.perClass = { ...known.counts.per_class };
-    this.outbox = new Outbox(keep, (operations) => this.commit(operations), () => this.reportOutbox());
+    this.spare = new Spare(known.key, client, name);
+    this.outbox = new Outbox(keep, this.spare, (operations) => this.commit(operations), () => this.reportOutbox());
     this.queue = new Queue({
       fetch: (request) => this.post('next', request).then((answer) => answer.questions),
       release: (sampleIds) => this.post('release', { sample_ids: sampleIds }),
@@ -72,15 +74,17 @@ class Canvas {
     this.root.dataset.client = this.client;
     this.root.focus({ preventScroll: true });
     document.addEventListener('keydown', (event) => (this.root.isConnected ? this.press(event) : this.stop()), { signal });
+    window.addEventListener('beforeunload', (event) => this.outbox.pending && event.preventDefault(), { signal });
     window.addEventListener('pagehide', () => this.sendLast(), { signal });
     window.addEventListener('pageshow', (event) => event.persisted && this.renew(), { signal });
     document.addEventListener('visibilitychange', () => this.renew(), { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
     bus.addEventListener('online', ({ detail }) => this.connected(detail), { signal });
-    const renewing = setInterval(() => this.renew(), RENEW);
-    signal.addEventListener('abort', () => clearInterval(renewing));
+    const timers = [setInterval(() => this.renew(), RENEW), setInterval(() => this.adopt(), REFRESH)];
+    signal.addEventListener('abort', () => timers.forEach(clearInterval));
     this.outbox.save();
     this.outbox.flush();
+    this.adopt();
     await this.remember();
     await this.resume();
     this.heed(state());
@@ -90,6 +94,19 @@ class Canvas {
   /** What is unsent when the page goes away. It stays in the outbox as well: sent twice, it is stored once. */
   sendLast() {
     if (this.outbox.pending) beacon('commit', this.message({ operations: this.outbox.operations.slice(0, LAST) }));
+  }
+
+  /** Sends what a closed tab of this person left unsent, and shows other tabs that this one lives. */
+  adopt() {
+    if (this.outbox.pending) this.spare.write(this.outbox.operations);
+    this.spare.adopt((operations) => {
+      for (const { kind, sample_id: sampleId } of operations) {
+        if (kind === 'undo') this.answered.delete(sampleId);
+        else this.answered.add(sampleId);
+      }
+      this.outbox.push(...operations);
+      this.say(`Sending answers a closed tab had kept: ${operations.length}`);
+    });
   }
 
   /** The filmstrip and what Backspace undoes, as the record has them; what is still in the outbox comes on top. */
@@ -346,7 +363,10 @@ class Canvas {
   async choose(acquisition) {
     this.root.focus({ preventScroll: true });
     await call('acquisition', { project: this.key, acquisition }).then(
-      () => this.stage.flash(`From the next version on: ${this.facts.name(acquisition)}`),
+      () => {
+        this.stage.flash(`Asking by: ${this.facts.name(acquisition)}`);
+        this.queue.rerank();
+      },
       (problem) => this.stage.flash(problem.message),
     );
   }

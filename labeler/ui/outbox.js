@@ -7,11 +7,12 @@ const LONGEST_WAIT = 8000;
 export class Outbox {
   /**
    * @param keep where the outbox survives a reload (holder.js)
+   * @param spare where it survives the end of the tab (spare.js)
    * @param send async (operations) => {stored: [uid], refused: [{uid, reason}]}; storing a uid twice stores it once
    * @param changed called after every change
    */
-  constructor(keep, send, changed) {
-    Object.assign(this, { keep, send, changed, problem: null, wait: FIRST_WAIT, sending: false, timer: 0 });
+  constructor(keep, spare, send, changed) {
+    Object.assign(this, { keep, spare, send, changed, problem: null, wait: FIRST_WAIT, sending: false, timer: 0 });
     this.operations = keep.get('outbox', []);
   }
 
@@ -23,14 +24,15 @@ export class Outbox {
     return this.operations.map((operation) => operation.sample_id);
   }
 
-  push(operation) {
-    this.operations.push(operation);
+  push(...operations) {
+    this.operations.push(...operations);
     this.save();
     this.flush();
   }
 
   save() {
     this.keep.set('outbox', this.operations);
+    this.spare.write(this.operations);
     this.changed();
   }
 
