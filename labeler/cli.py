@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from labeler import Project
+    from labeler.imports import ImportReport
 
 SHOWN = 20  # rejected files that an import lists
 
@@ -90,7 +91,11 @@ def import_(
         typer.Option("--gold", help="Test images with known class: never asked, never trained on, they tell accuracy."),
     ] = False,
     part: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this part of the source, e.g. train or test.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this part of a source with parts, e.g. train or test. [train; with --gold test]",
+        ),
     ] = None,
     no_copy: Annotated[
         bool, typer.Option("--no-copy", help="Leave image files where they are, and remember their path.")
@@ -128,18 +133,27 @@ def import_(
                 "duplicates": report.duplicates,
                 "labels": report.labels,
                 "split": report.split,
+                "part": report.part,
+                "left_parts": report.left_parts,
+                "stay_in_pool": report.stay_in_pool,
                 "rejected": rejected,
             }
         )
     else:
-        print_import(report)
+        print_import(report, part_was_asked_for=part is not None)
     if report.rejected and not report.added and not report.duplicates:
         raise ValueError(f"Nothing was imported from {source}: {report.rejected[0][0]}: {report.rejected[0][1]}")
 
 
-def print_import(report: Any) -> None:
+def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
     added, duplicates = count(report.added, "image"), count(report.duplicates, "duplicate")
     print(f"Added {added} ({duplicates} left out) and {count(report.labels, 'label')}.")
+    for other, n in {} if part_was_asked_for else report.left_parts.items():
+        how = f"--part {other}" if other == "train" else f"--part {other} --gold"
+        print(f"Took part {report.part}; left {count(n, 'image')} of part {other}: import them with {how}")
+    if report.stay_in_pool:
+        were = count(report.stay_in_pool, "image was", "images were")
+        print(f"{were} in the project without --gold already: such images stay in the pool and do not test.")
     if report.rejected:
         print(f"Left out {count(len(report.rejected), 'file')} that cannot be used:")
     for name, reason in report.rejected[:SHOWN]:

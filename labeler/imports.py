@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage import NewEvent, NewSample, Store
+from storage import Import, NewEvent, NewSample, Store
 from storage.classes import clean_class_name, shown
 from storage.images import clear_incoming, decode, keep_original, keep_pack
 from storage.importers import ArraySource, Item, Source, open_source, printable
@@ -26,13 +26,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did. `rejected` lists (name, reason); `split` is where its images went ('pool' or 'gold')."""
+    """What an import did. `rejected` lists (name, reason); `split` is where its images went ('pool' or 'gold').
+
+    `left_parts`: other parts of the source, with their numbers of images, that no import has taken yet. `stay_in_pool`:
+    images meant as gold ones that were in the project already, to be labeled: they stay that.
+    """
 
     added: int
     duplicates: int
     rejected: list[tuple[str, str]]
     labels: int
     split: str
+    part: str
+    left_parts: dict[str, int]
+    stay_in_pool: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Importer:
         self._class_ids: dict[str, int] = {}
         self._label_of: dict[str, tuple[str, str]] = {}  # sha256 -> (label, name) of the first file with that content
         self._rejected: list[tuple[str, str]] = []
+        self._stay_in_pool: set[int] = set()
         self._added = self._duplicates = self._labeled = 0
 
     def run(self, path: Path, part: str | None, measure_share: float | None, on_progress: Progress) -> ImportReport:
@@ -71,8 +79,11 @@ class Importer:
         if self._labels or self._gold:
             self._class_ids = class_ids_for(source, part, self._store)
         split = "gold" if self._gold else "pool"
-        import_id = self._store.start_import(printable(path.absolute()), source.kind, part, split)
-        measured = self._draw_measured(total, measure_share, import_id)
+        place = printable(Path(os.path.abspath(path)))
+        before = [one for one in self._store.imports() if one.source == place]
+        import_id = self._store.start_import(place, source.kind, part, split)
+        attempts = [*interrupted(before, part, split), import_id]
+        measured = self._draw_measured(total, measure_share, attempts)
         clear_incoming(self._folder)
         done = 0
         for chunk in chunks(self._read(source, part), CHUNK if isinstance(source, ArraySource) else FILES_AT_ONCE):
@@ -82,19 +93,34 @@ class Importer:
             on_progress(done, total)
             time.sleep(PAUSE_SECONDS)  # labels get in between
         self._store.finish_import(import_id, self._added, self._duplicates, self._labeled)
-        return ImportReport(self._added, self._duplicates, self._rejected, self._labeled, split)
+        taken = {part} | {one.part for one in before if one.finished is not None}
+        return ImportReport(
+            self._added,
+            self._duplicates,
+            self._rejected,
+            self._labeled,
+            split,
+            part,
+            {other: n for other, n in source.parts.items() if n and other not in taken},
+            len(self._stay_in_pool),
+        )
 
-    def _draw_measured(self, total: int, share: float | None, import_id: int) -> set[int]:
-        """Places in the source whose images are kept for measuring accuracy: drawn at random, before any is seen."""
+    def _draw_measured(self, total: int, share: float | None, attempts: list[int]) -> set[int]:
+        """Places in the source whose images are kept for measuring accuracy: drawn at random, before any is seen.
+
+        `attempts`: this import, after those of the same images that were interrupted. The first one's draw is repeated,
+        so that what is stored already and what is still to come are together one draw (docs/decisions/0003).
+        """
         counts = self._store.counts()
         if share is None:
             share = 0.0 if counts["gold"] else MEASURE_SHARE
-        n = min(round(share * total), MOST_MEASURED - counts["measure"])
+        elsewhere = counts["measure"] - self._store.number_imported("measure", attempts)
+        n = min(round(share * total), MOST_MEASURED - elsewhere)
         if self._gold or n <= 0:
             return set()
         self._store.set_setting("measure_share", share)
-        rng = np.random.default_rng([self._store.setting("rng_seed", 0), import_id])
-        return set(rng.choice(total, size=n, replace=False).tolist())
+        rng = np.random.default_rng([self._store.setting("rng_seed", 0), attempts[0]])
+        return set(rng.permutation(total)[:n].tolist())  # with another share more or less of the same order
 
     def _read(self, source: Source, part: str) -> Iterator[Read]:
         if isinstance(source, ArraySource):
@@ -171,6 +197,10 @@ class Importer:
         self._added += tally["added"]
         self._duplicates += tally["duplicates"]
         self._record_labels(labels)
+        if self._gold:
+            ids = self._store.ids_by_sha256([row.sha256 for row in rows])
+            known = self._store.samples(ids=ids.values())
+            self._stay_in_pool.update(sample.id for sample in known if sample.split != "gold")
         self._store.add_rejects(import_id, self._rejected[rejected_before:])
 
     def _class_of(self, sha256: str, one: Read) -> tuple[int | None, str | None]:
@@ -200,6 +230,15 @@ class Importer:
         events = [event for event in events if event.uid not in known]
         self._store.record(events)
         self._labeled += len(events)
+
+
+def interrupted(before: list[Import], part: str, split: str) -> list[int]:
+    """Ids of the imports of this part that were begun, and not ended, since it was last imported whole."""
+    attempts: list[int] = []
+    for one in before:
+        if (one.part, one.split) == (part, split):
+            attempts = [*attempts, one.id] if one.finished is None else []
+    return attempts
 
 
 def usual_part(source: Source, gold: bool) -> str:

@@ -68,6 +68,12 @@ class SampleTables(Database):
         with self._reading() as db:
             return np.array(db.scalars(query).all(), dtype=np.int64)
 
+    def number_imported(self, split: str, import_ids: Iterable[int]) -> int:
+        """How many samples of a split came with these imports."""
+        query = select(func.count()).where(samples.c.split == split, samples.c.import_id.in_(values_of(import_ids)))
+        with self._reading() as db:
+            return int(db.scalar(query) or 0)
+
     def last_sample_id(self) -> int:
         """0 when there is none. Cheap: tells whether something was imported since."""
         with self._reading() as db:

@@ -71,7 +71,16 @@ def test_a_project_is_made_filled_labeled_and_exported_by_commands(
 
     ended = labeler("import", folder, image_folder, "--labels", "--json")
     assert ended.code == 0
-    assert json.loads(ended.out) == {"added": 12, "duplicates": 0, "labels": 12, "split": "pool", "rejected": []}
+    assert json.loads(ended.out) == {
+        "added": 12,
+        "duplicates": 0,
+        "labels": 12,
+        "split": "pool",
+        "part": "all",
+        "left_parts": {},
+        "stay_in_pool": 0,
+        "rejected": [],
+    }
 
     report = json.loads(labeler("status", folder, "--json").out)
     assert {c["name"]: c["labels"] for c in report["classes"]} == {"cat": 6, "dog": 6, "neither, really": 0}
@@ -111,6 +120,36 @@ def test_a_second_import_of_the_same_folder_adds_nothing(
     assert ended.code == 0
     report = json.loads(ended.out)
     assert (report["added"], report["duplicates"]) == (0, 12)
+
+
+def test_an_import_says_which_part_it_took_and_how_to_import_the_others(tmp_path: Path, labeler: Command) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (10, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "many.npz", xtr=x[:6], ytr=np.zeros(6, int), xte=x[6:], yte=np.zeros(4, int))
+    labeler("new", tmp_path / "one", "--classes", "a,b")
+    said = labeler("import", tmp_path / "one", tmp_path / "many.npz").out.splitlines()
+    assert said[1] == "Took part train; left 4 images of part test: import them with --part test --gold"
+    assert (
+        len(labeler("import", tmp_path / "one", tmp_path / "many.npz", "--part", "test", "--gold").out.splitlines())
+        == 1
+    )
+    assert len(labeler("import", tmp_path / "one", tmp_path / "many.npz").out.splitlines()) == 1
+
+    labeler("new", tmp_path / "two", "--classes", "a,b")
+    report = json.loads(labeler("import", tmp_path / "two", tmp_path / "many.npz", "--gold", "--json").out)
+    assert (report["added"], report["part"], report["left_parts"]) == (4, "test", {"train": 6})
+    said = labeler("import", tmp_path / "two", tmp_path / "many.npz", "--gold").out.splitlines()
+    assert said[1] == "Took part test; left 6 images of part train: import them with --part train"
+
+
+def test_gold_images_that_are_in_the_pool_already_are_said_to_stay_there(
+    project: Project, image_folder: Path, labeler: Command
+) -> None:
+    ended = labeler("import", project.folder, image_folder, "--gold")
+    assert ended.code == 0
+    assert "12 images were in the project without --gold already" in ended.out
+    assert "stay in the pool" in ended.out
+    again = labeler("import", project.folder, image_folder, "--gold", "--json")
+    assert json.loads(again.out)["stay_in_pool"] == 12
 
 
 def test_many_left_out_files_are_listed_in_short_and_in_full_as_json(

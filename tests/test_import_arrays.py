@@ -166,7 +166,9 @@ def test_numbers_mean_the_projects_classes_in_their_order(tmp_path: Path, mnist:
         report = p.import_(mnist, labels=True)
         assert (report.labels, report.split) == (6, "pool")
         assert list(p.store.labels().values()) == [1, 2, 0 + 3, 1, 2, 3]
-        assert p.import_(mnist, gold=True).duplicates == 6  # the same images: they stay where they are
+        gold = p.import_(mnist, gold=True)
+        assert (gold.duplicates, gold.stay_in_pool) == (6, 6)  # the same images: they stay where they are
+        assert p.store.counts()["gold"] == 0
 
 
 def test_numbers_beyond_the_projects_classes_are_refused(tmp_path: Path, mnist: Path) -> None:

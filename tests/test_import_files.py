@@ -331,8 +331,10 @@ def test_train_and_test_folders_are_parts(empty: Project, source: Path) -> None:
     assert (opened.kind, opened.parts, opened.classes) == ("folder", {"train": 3, "test": 3}, ["cat"])
     images, labels = opened.load_arrays("test")
     assert (len(images), labels) == (3, ["cat"] * 3)
-    empty.import_(source, gold=True)
-    empty.import_(source)
+    gold = empty.import_(source, gold=True)
+    assert (gold.part, gold.left_parts) == ("test", {"train": 3})
+    pool = empty.import_(source)
+    assert (pool.part, pool.left_parts) == ("train", {})  # the test part is in already
     stored_splits = {
         (sample.split, np.array(read_image(empty.folder, sample)).tobytes()) for sample in empty.store.samples()
     }
@@ -398,6 +400,51 @@ with Project.open(sys.argv[1]) as p:
     assert empty.store.counts()["labeled"] == 900
     assert len(list((empty.folder / "images" / ".incoming").iterdir())) == 0
     assert [one.finished is None for one in empty.store.imports()] == [True, False]
+
+
+def test_an_interrupted_import_measures_with_what_one_in_a_single_run_would_have(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).integers(0, 256, (7_000, 8, 8), dtype=np.uint8))
+
+    def stop_after(images: int, done: int) -> None:
+        if done >= images:
+            raise KeyboardInterrupt
+
+    measured = []
+    for name, stops in (("at once", ()), ("in pieces", (3_000, 5_000))):
+        with Project.create(tmp_path / name, ["cat"]) as p:
+            p.store.set_setting("rng_seed", 7)
+            for stop in stops:
+                with pytest.raises(KeyboardInterrupt):
+                    p.import_(tmp_path / "a.npz", on_progress=lambda done, total, stop=stop: stop_after(stop, done))
+                for split in ("pool", "measure"):
+                    p.loop().answer(int(p.store.sample_ids(split)[-1]), "cat")
+            purposes = {event.sample_id: event.purpose for event in p.store.events()}
+            p.import_(tmp_path / "a.npz")
+            measured.append({sample.name for sample in p.store.samples("measure")})
+            splits = {i: "learn" if p.store.sample(i).split == "pool" else "measure" for i in purposes}
+            assert splits == purposes
+    assert len(measured[0]) == 500
+    assert measured[0] == measured[1]
+
+
+def test_an_interrupted_import_taken_up_with_a_larger_share_reaches_it_with_what_is_still_to_come(
+    empty: Project, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).integers(0, 256, (2_000, 8, 8), dtype=np.uint8))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        empty.import_(tmp_path / "a.npz", measure_share=0.05, on_progress=stop)
+    first = set(empty.store.sample_ids("measure").tolist())
+    empty.import_(tmp_path / "a.npz", measure_share=0.1)
+    measured = set(empty.store.sample_ids("measure").tolist())
+    assert first < measured
+    assert {i for i in measured if i <= 1_000} == first
+    assert 130 <= len(measured) <= 170
+    assert empty.import_(tmp_path / "a.npz").added == 0
+    assert empty.store.counts()["measure"] == len(measured)
 
 
 def test_a_label_never_waits_long_for_an_import(empty: Project, source: Path, tmp_path: Path) -> None:
