@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import CLASSES, IGNORE_UNCLOSED, collect_unclosed, publish_version, served, small_project
@@ -63,14 +64,19 @@ class Visitors:
 
     def __call__(self, name: str = "ann", width: int = 1440, height: int = 900) -> Page:
         """A person with a browser of their own, the name given, looking at the first image."""
-        context = self.browser.new_context(viewport={"width": width, "height": height})
+        page = self.newcomer(name, viewport={"width": width, "height": height})
+        expect(page.locator(IMAGE)).to_be_visible()
+        return page
+
+    def newcomer(self, name: str = "ann", **options: Any) -> Page:
+        """A person who has just given the name. The options are those of a browser context."""
+        context = self.browser.new_context(**options)
         self.contexts.append(context)
         context.on("page", self.watch)
         page = context.new_page()
         page.goto(self.url)
         page.fill("dialog.who input", name)
         page.keyboard.press("Enter")
-        expect(page.locator(IMAGE)).to_be_visible()
         return page
 
     def watch(self, page: Page) -> None:
@@ -503,13 +509,7 @@ def test_an_image_given_back_by_others_arrives_on_an_empty_screen(tmp_path: Path
     with small_project(tmp_path / "project", n=3) as project, served(project) as address:
         project.store.lease([1, 2, 3], 3, "bob", "elsewhere-1")
         visit = Visitors(browser, address)
-        context = browser.new_context()
-        visit.contexts.append(context)
-        context.on("page", visit.watch)
-        page = context.new_page()
-        page.goto(address)
-        page.fill("dialog.who input", "ann")
-        page.keyboard.press("Enter")
+        page = visit.newcomer()
         expect(page.locator(".stage-message")).to_contain_text("other screens")
         project.store.release("bob", "elsewhere-1", keep=[2, 3])
         expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
@@ -521,6 +521,70 @@ def test_an_image_given_back_by_others_arrives_on_an_empty_screen(tmp_path: Path
         expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
         visit.close()
         assert project.store.labels() == {1: 1, 2: 2, 3: 2}
+
+
+def test_a_server_that_is_away_is_named_and_every_key_gets_an_answer(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "flowers", n=30) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        visit.allowed = AWAY
+        page = visit()
+        page.wait_for_timeout(300)
+        page.context.set_offline(True)
+        n = 0
+        while page.locator(IMAGE).count():
+            press(page, "1")
+            n += 1
+        message = page.locator(".stage-message")
+        expect(message).to_contain_text("The server cannot be reached", timeout=8000)
+        expect(message).to_contain_text(f"{n} answers are kept in this tab and will be sent")
+        expect(message.locator("code")).to_have_text("labeler serve flowers")
+        expect(page.locator(".trainer")).to_have_attribute("data-phase", "unknown")
+        expect(page.locator(".rate")).to_have_text("")
+        expect(page.locator(".top-say")).to_have_text(page.locator(".save").inner_text())
+        page.keyboard.press("1")
+        expect(page.locator(".stage-cue.on")).to_have_text("There is no image to answer yet")
+        page.context.set_offline(False)
+        expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
+        all_saved(page)
+        expect(page.locator(".top-say")).to_have_text("All saved")
+        expect(page.locator(".trainer")).not_to_have_attribute("data-phase", "unknown")
+        visit.close()
+        assert len(project.store.labels()) == n
+
+
+def test_a_project_without_images_says_how_to_import_some(tmp_path: Path, browser: Browser) -> None:
+    with Project.create(tmp_path / "my flowers", CLASSES) as project, served(project) as address:
+        trainer_says = {"phase": "idle", "message": "it has no images yet"}
+        project.store.hold("trainer", "ours", trainer_says)
+        visit = Visitors(browser, address)
+        page = visit.newcomer()
+        expect(page.locator(".stage-message b")).to_have_text("No images yet")
+        expect(page.locator(".stage-message code")).to_have_text('labeler import "my flowers" FOLDER')
+        expect(page.locator(".trainer")).to_have_text("Waiting: it has no images yet")
+        visit.close()
+
+
+def test_the_last_images_of_a_lone_person_are_not_said_to_be_on_other_screens(tmp_path: Path, browser: Browser) -> None:
+    late = {"/labeler/commit": 1.5}
+    with small_project(tmp_path / "project", n=3) as project, served(project, late=late) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        page.evaluate(EVERY_WORD)
+        for _ in range(3):
+            expect(page.locator(IMAGE)).to_be_visible()
+            press(page, "1")
+        expect(page.locator(".stage-message")).to_contain_text("Everything is answered", timeout=10_000)
+        said = page.evaluate("window.said")
+        visit.close()
+        assert not any("other screens" in words for words in said), said
+
+
+EVERY_WORD = """() => {
+  window.said = [];
+  const message = document.querySelector('.stage-message');
+  const changes = { childList: true, subtree: true };
+  new MutationObserver(() => window.said.push(message.textContent)).observe(message, changes);
+}"""
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])

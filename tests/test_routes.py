@@ -61,6 +61,19 @@ def tab(client: TestClient, name: str = "ann", client_id: str = "tab-00000001") 
     return post
 
 
+def test_an_empty_refill_tells_how_many_images_are_on_the_screens_of_others(
+    project: Project, client: TestClient
+) -> None:
+    ann, bob = tab(client), tab(client, "bob", "tab-00000002")
+    theirs = [question["sample_id"] for question in bob("next", n=20)["questions"]]
+    first = ann("next", n=20)
+    mine = [question["sample_id"] for question in first["questions"]]
+    assert (len(mine), first["elsewhere"]) == (10, 0)
+    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 20}
+    bob("commit", operations=[label(f"bobs-label-{i}", i) for i in theirs])
+    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 0}
+
+
 def label(uid: str, sample_id: int, class_id: int = 1, **more: Any) -> dict[str, Any]:
     return {"uid": uid, "kind": "label", "sample_id": sample_id, "class_id": class_id} | more
 

@@ -4,6 +4,7 @@ import { beacon, bus, call, firstState, Refused, state, tell, uid } from './api.
 import { Classes } from './classes.js';
 import { askName, help, isTyping } from './dialogs.js';
 import { element } from './dom.js';
+import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
 import { Film } from './film.js';
 import { claim, Keep } from './holder.js';
@@ -51,11 +52,13 @@ class Canvas {
     this.classes = new Classes(root, known.classes, (classId) => this.answer('label', classId));
     this.film = new Film(root, this.classes, (entry) => this.correct(entry));
     this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
+    this.counts = known.counts;
+    this.elsewhere = 0; // open images on other screens, as the newest empty refill told
     this.perClass = { ...known.counts.per_class };
     this.spare = new Spare(known.key, client, name);
     this.outbox = new Outbox(keep, this.spare, (operations) => this.commit(operations), () => this.reportOutbox());
     this.queue = new Queue({
-      fetch: (request) => this.post('next', request).then((answer) => answer.questions),
+      fetch: (request) => this.refill(request),
       release: (sampleIds) => this.post('release', { sample_ids: sampleIds }),
       held: () => [...(this.current ? [this.current.sample_id] : []), ...this.outbox.sampleIds()],
       wanted: (sampleId) => sampleId !== this.current?.sample_id && !this.answered.has(sampleId),
@@ -142,7 +145,7 @@ class Canvas {
   /** One answer to the image on screen. Nothing is answered that is not visible. */
   answer(kind, classId = null) {
     const question = this.question;
-    if (!question) return;
+    if (!question) return this.stage.flash('There is no image to answer yet');
     if (question.broken && kind === 'label') return this.stage.flash('Nobody can see this image: skip or flag it');
     if (!this.stage.visible && !question.broken) return this.stage.flash('One moment, the image is coming');
     const operation = uid();
@@ -161,7 +164,8 @@ class Canvas {
   /** Enter: the guess is accepted where it is in sight; otherwise it is shown first. */
   accept() {
     const question = this.question;
-    if (!question || question.guess == null) return this.stage.flash('The model has no guess yet');
+    if (!question) return this.stage.flash('There is no image to answer yet');
+    if (question.guess == null) return this.stage.flash('The model has no guess yet');
     if (question.purpose === 'measure') return this.stage.flash('No hints here: this image measures accuracy');
     if (this.hinting(question)) return this.answer('label', question.guess);
     this.peek = question.sample_id;
@@ -219,7 +223,7 @@ class Canvas {
     this.current = question;
     this.keep.set('screen', question && plain(question));
     this.stage.show(question);
-    if (!question) this.sayEmpty();
+    this.sayIfEmpty();
     this.paint();
   }
 
@@ -236,7 +240,7 @@ class Canvas {
     if (!this.correcting) return;
     this.correcting = null;
     this.stage.show(this.current);
-    if (!this.current) this.sayEmpty();
+    this.sayIfEmpty();
     this.paint();
   }
 
@@ -261,13 +265,12 @@ class Canvas {
     this.root.querySelector('.hints').setAttribute('aria-pressed', String(this.hints));
   }
 
-  sayEmpty() {
-    const open = state()?.counts.open ?? 0;
-    const elsewhere = 'Other people or tabs hold the last open images. They come here when they are given back.';
-    const done = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
-    if (!this.queue.empty) this.stage.say('Getting the next images…', '');
-    else if (open > 0) this.stage.say('The rest is on other screens', elsewhere);
-    else this.stage.say('Everything is answered', done);
+  /** A stage without an image says why. */
+  sayIfEmpty() {
+    if (this.question || this.replaced) return;
+    const { away, counts, elsewhere } = this;
+    const told = { away, counts, elsewhere, pending: this.outbox.pending, asked: this.queue.empty, folder: state().folder };
+    this.stage.say(...emptyWords(told));
   }
 
   // ---------- the server ----------
@@ -285,6 +288,12 @@ class Canvas {
     }
   }
 
+  async refill(request) {
+    const { questions, elsewhere } = await this.post('next', request);
+    this.elsewhere = elsewhere;
+    return questions;
+  }
+
   async commit(operations) {
     const answer = await this.post('commit', { operations });
     for (const { uid: operation, reason } of answer.refused) {
@@ -298,6 +307,7 @@ class Canvas {
 
   /** The server's counts hold once nothing of ours is on its way. */
   trust(counts) {
+    this.counts = counts;
     this.perClass = { ...counts.per_class };
     this.classes.counts(this.perClass);
     tell('counts', counts);
@@ -307,11 +317,13 @@ class Canvas {
     const { pending, problem } = this.outbox;
     this.root.dataset.pending = pending;
     tell('outbox', { pending, problem });
+    this.sayIfEmpty();
   }
 
   /** The state of the project as the poll brings it. */
   heed(known) {
-    if (known.key !== this.key) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
+    this.replaced = known.key !== this.key;
+    if (this.replaced) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
     if (JSON.stringify(known.classes) !== JSON.stringify(this.classes.classes)) {
       this.classes.list(known.classes); // somebody added some
       this.drawn = undefined;
@@ -328,19 +340,21 @@ class Canvas {
       this.version = known.version;
       this.queue.rerank();
     }
-    if (!this.current && !this.correcting) this.sayEmpty();
+    this.sayIfEmpty();
   }
 
   /** The server answers, or it does not. Images that could not be fetched meanwhile are fetched once it is back. */
   connected(online) {
     if (online && this.outbox.problem) this.outbox.retry();
     if (online && this.away) {
+      this.queue.fill();
       for (const question of [...this.queue.questions, ...(this.question ? [this.question] : [])]) {
         if (question.picture?.ready === false) Object.assign(question, { picture: undefined, broken: false });
       }
       if (this.question && !this.stage.visible) this.stage.show(this.question);
     }
     this.away = !online;
+    this.sayIfEmpty();
   }
 
   /** Keeps what is on screen and ahead of it ours. What somebody else has meanwhile taken goes. */

@@ -35,6 +35,12 @@ class Desk:
         questions = self._loop(name, client).ask_many(n, have=have, replace=replace)
         return [self._question(question) for question in questions]
 
+    def elsewhere(self, name: str, client: str) -> int:
+        """How many open samples are on the screens of others."""
+        store = self.project.store
+        free = sum(len(store.open_ids(split)) for split in ("pool", "measure"))
+        return max(0, int(store.counts()["open"]) - free - len(store.held(name, client)))
+
     def commit(self, name: str, client: str, events: list[NewEvent]) -> tuple[list[str], list[dict[str, str]]]:
         """(uids that are stored now, refused ones with the reason). A refused answer never holds up the others."""
         loop = self._loop(name, client)
@@ -109,6 +115,7 @@ class Desk:
         store, published = self.project.store, self.project.published()
         return {
             "project": self.project.name,
+            "folder": self.project.folder.name,
             "key": self.key,
             "classes": [{"id": c.id, "name": c.name, "key": c.key, "colour": c.colour} for c in store.classes()],
             "counts": self.counts(),

@@ -9,7 +9,8 @@ const ACCURACY =
 const SAVED = 'Answers are stored by the server before they count as saved.';
 const UNSAVED =
   'The server does not answer. Your answers are kept in this tab and sent again until they are stored.';
-const RESTART_SHOWN = 120; // seconds a restart of the trainer stays in sight
+const RESTART_SHOWN = 60; // seconds a restart of the trainer stays in sight
+const CALM = 600; // ms the save state stands still before it is read aloud
 
 export async function start(host) {
   const top = host.querySelector('.top');
@@ -17,10 +18,11 @@ export async function start(host) {
   followTheme($('.theme'));
   hear('state', (known) => show($, known));
   hear('counts', (counts) => showProgress($, counts));
-  hear('rate', (rate) => ($('.rate').textContent = rate === null ? '' : `${Math.round(rate)} / min`));
-  const saving = { pending: 0, problem: null, online: true };
+  const saving = { pending: 0, problem: null, online: true, announce: announcer($('.top-say')) };
   hear('outbox', (outbox) => showSaving($, Object.assign(saving, outbox)));
   hear('online', (online) => showSaving($, Object.assign(saving, { online })));
+  hear('online', (online) => online || showAway($));
+  hear('rate', (rate) => ($('.rate').textContent = rate && saving.online ? `${Math.round(rate)} / min` : ''));
   $('.open-help').addEventListener('click', () => tell('help'));
   $('.person').addEventListener('click', () => tell('rename'));
   show($, await firstState());
@@ -49,7 +51,7 @@ function showProgress($, counts) {
 }
 
 /** The number that is not saved is always the exact one; 'All saved' means none. */
-function showSaving($, { pending, problem, online }) {
+function showSaving($, { pending, problem, online, announce }) {
   const offline = !online || problem !== null;
   const shown = offline ? 'offline' : pending ? 'saving' : 'saved';
   const texts = {
@@ -58,10 +60,35 @@ function showSaving($, { pending, problem, online }) {
     offline: pending ? `Offline · ${number(pending)} not saved yet` : 'Offline',
   };
   const save = $('.save');
-  if (save.dataset.state !== shown && (offline || save.dataset.state === 'offline')) $('.top-say').textContent = texts[shown];
   save.dataset.state = shown;
   save.lastElementChild.textContent = texts[shown];
   save.title = offline ? UNSAVED : SAVED;
+  announce(texts[shown], shown);
+}
+
+/** Reads an outage aloud, and its end: what the save state says once it has stood still for a moment. */
+function announcer(region) {
+  let timer = 0;
+  let trouble = false;
+  return (text, shown) => {
+    trouble ||= shown === 'offline';
+    clearTimeout(timer);
+    if (!trouble) return;
+    timer = setTimeout(() => {
+      if (region.textContent !== text) region.textContent = text;
+      trouble = shown !== 'saved';
+    }, CALM);
+  };
+}
+
+/** What only the server knows is not known while it does not answer. */
+function showAway($) {
+  const chip = $('.trainer');
+  chip.dataset.phase = 'unknown';
+  chip.title = 'The server does not answer, so what the trainer does is not known.';
+  $('.trainer-text').textContent = 'Trainer unknown';
+  $('.warm').hidden = true;
+  $('.rate').textContent = '';
 }
 
 function showTrainer($, { trainer, version, version_labels: labels }) {
@@ -86,6 +113,7 @@ export function trainerState(trainer, version) {
     return trainer.restarts ? ['down', named('Trainer restarting…')] : ['starting', named('Trainer starting…')];
   }
   const share = trainer.steps_total > 0 ? ` ${Math.min(100, Math.round((100 * trainer.step) / trainer.steps_total))}%` : '';
+  if (trainer.phase === 'idle' && trainer.message) return ['waiting', `Waiting: ${trainer.message}`];
   const texts = {
     starting: named('Trainer starting…'),
     warm_up: `Warming up${share}`,

@@ -95,7 +95,8 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     @api.post("/next")
     def next_questions(body: Refill, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
-        return {"questions": desk.ask(name, body.client, body.n, body.have, body.replace)}
+        questions = desk.ask(name, body.client, body.n, body.have, body.replace)
+        return {"questions": questions, "elsewhere": 0 if questions else desk.elsewhere(name, body.client)}
 
     @api.post("/commit")
     def commit(body: Commit, request: Request) -> dict[str, Any]:

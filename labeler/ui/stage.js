@@ -52,9 +52,14 @@ export class Stage {
     return Math.max(0, Math.round(performance.now() - this.shownAt));
   }
 
-  say(title, text) {
-    this.message.querySelector('b').textContent = title;
-    this.message.querySelector('span').textContent = text;
+  /** Words in the place of an image, with a command to type where one helps. */
+  say(title, text, command = '') {
+    const words = { b: title, span: text, code: command };
+    for (const [selector, word] of Object.entries(words)) {
+      const target = this.message.querySelector(selector);
+      if (target.textContent !== word) target.textContent = word; // said anew, it would be read aloud anew
+      target.hidden = !word;
+    }
     this.message.hidden = false;
   }
 
@@ -77,8 +82,9 @@ export class Stage {
   }
 
   /** A short word over the image: what the last key did. */
-  flash(text, colour = 'transparent') {
+  flash(text, colour = null) {
     this.cue.lastElementChild.textContent = text;
+    this.cue.firstElementChild.hidden = !colour;
     this.cue.style.setProperty('--c', colour);
     this.cue.classList.add('on');
     clearTimeout(this.flashing);

@@ -1,0 +1,29 @@
+// What the stage says while there is no image on it.
+
+import { number } from './dom.js';
+
+/**
+ * [title, text, command to type]
+ * @param told away: the server does not answer; counts of the project; pending: answers not stored yet; asked: the
+ *   newest refill brought nothing; elsewhere: open images others hold; folder: the project's
+ */
+export function emptyWords({ away, counts, pending, asked, elsewhere, folder }) {
+  const project = /^[\w.-]+$/.test(folder) ? folder : `"${folder}"`;
+  if (away) return ['The server cannot be reached', `${kept(pending)}If it has stopped, start it again:`, `labeler serve ${project}`];
+  if (counts.pool + counts.measure === 0) {
+    return ['No images yet', 'Images you import appear here by themselves:', `labeler import ${project} FOLDER`];
+  }
+  if (!asked) return ['Getting the next images…', ''];
+  if (pending) return ['Storing your last answers…', ''];
+  if (counts.open === 0) return ['Everything is answered', DONE];
+  if (elsewhere) return ['The rest is on other screens', ELSEWHERE];
+  return ['Getting the next images…', ''];
+}
+
+const DONE = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
+const ELSEWHERE = 'Other people or tabs hold the last open images. They come here when they are given back.';
+
+function kept(n) {
+  if (!n) return '';
+  return `${number(n)} ${n === 1 ? 'answer is' : 'answers are'} kept in this tab and will be sent. `;
+}
