@@ -1,6 +1,7 @@
 """The commands: parse, build, call, print. Heavy imports stay inside, so that `labeler --help` is quick."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from labeler import Project
     from labeler.imports import ImportReport
 
-SHOWN = 20  # rejected files that an import lists
+SHOWN = 20  # files that an import or an export lists
 
 app = typer.Typer(
     help="Label images with one key each, while a model learns from every label and draws what it learned.",
@@ -277,7 +278,21 @@ def export(
     if as_json:
         print_json(tally)
     else:
-        print(f"{out}: " + ", ".join(f"{name} {n:,}" for name, n in tally.items() if isinstance(n, int)))
+        numbers = {name: n for name, n in tally.items() if isinstance(n, int)}
+        print(f"{tally['out']}: " + ", ".join(f"{name} {n:,}" for name, n in numbers.items()))
+    left_out = tally.get("left_out", [])
+    print_some([f"{one['name']} ({one['file']}): {one['reason']}" for one in left_out], "labels.csv has them all")
+    if left_out:
+        images = count(len(left_out), "labeled image is", "labeled images are")
+        raise ValueError(f"{images} not in {tally['out']}, for the reasons above. Everything else is.")
+
+
+def print_some(lines: list[str], whole: str) -> None:
+    """The first of them on stderr, and where the whole list is."""
+    for line in lines[:SHOWN]:
+        print(f"  {line}", file=sys.stderr)
+    if len(lines) > SHOWN:
+        print(f"  and {len(lines) - SHOWN:,} more; {whole}", file=sys.stderr)
 
 
 @app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16")

@@ -13,7 +13,7 @@ import numpy as np
 
 from storage import Import, NewEvent, NewSample, Store
 from storage.classes import clean_class_name, shown
-from storage.images import clear_incoming, decode, keep_original, keep_pack
+from storage.images import clear_incoming, decode, keep_original, keep_pack, sha256_of_row
 from storage.importers import ArraySource, Item, Source, open_source, printable
 from storage.samples import CHUNK, PAUSE_SECONDS, chunks
 
@@ -132,11 +132,9 @@ class Importer:
         images = source.images(part)
         file = keep_pack(self._folder, images)
         height, width, *rest = images.shape[1:]
-        header = f"{height}x{width}x{rest or 1}:".encode()
         for item in source.items(part):
             assert item.image is not None
-            sha256 = hashlib.sha256(header + item.image.tobytes()).hexdigest()
-            sample = NewSample(sha256, item.name, file, item.row, width, height, 3 if rest else 1)
+            sample = NewSample(sha256_of_row(item.image), item.name, file, item.row, width, height, 3 if rest else 1)
             yield Read(item.name, sample, item.label)
 
     def _read_files(self, items: Iterable[Item]) -> Iterator[Read]:

@@ -47,12 +47,12 @@ def decode(data: bytes, max_megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[np.
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             if width * height > max_megapixels * 1e6:
-                raise TooLarge(width * height)
+                raise TooLarge
             format_ = image.format or ""
             image.load()  # everything: a truncated file shows itself only here
             return to_array(ImageOps.exif_transpose(image)), format_
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, TooLarge) as error:
-        raise ValueError(f"more than {max_megapixels:g} megapixels: {error}") from error
+        raise ValueError(f"more than {max_megapixels:g} megapixels (a larger limit can be given)") from error
     except Image.UnidentifiedImageError as error:
         raise ValueError("not an image that Pillow reads") from error
     except MemoryError as error:
@@ -63,9 +63,6 @@ def decode(data: bytes, max_megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[np.
 
 class TooLarge(ValueError):
     """The header promises more pixels than we were told to take."""
-
-    def __init__(self, pixels: int) -> None:
-        super().__init__(f"{pixels / 1e6:.0f} megapixels (a larger limit can be given)")
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -140,6 +137,12 @@ def pack(path: str) -> np.ndarray:
     """A pack's images, memory-mapped: uint8 (N, H, W) or (N, H, W, 3)."""
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
+
+
+def sha256_of_row(image: np.ndarray) -> str:
+    """What names a row of an array, as a file's own bytes name the file: its pixels and its shape."""
+    height, width, *channels = image.shape
+    return hashlib.sha256(f"{height}x{width}x{channels or 1}:".encode() + image.tobytes()).hexdigest()
 
 
 def keep_original(project_folder: Path, data: bytes, sha256: str, format_: str, suffix: str) -> str:

@@ -211,6 +211,48 @@ def test_check_finds_a_published_model_whose_files_are_gone(project: Project, la
     assert any("version 1" in line for line in json.loads(ended.out)["wrong"])
 
 
+def test_an_export_names_missing_and_changed_originals_and_fails_after_the_rest_is_written(
+    project: Project, tmp_path: Path, labeler: Command
+) -> None:
+    loop = project.loop()
+    for sample_id in (1, 2, 3):
+        loop.answer(sample_id, "cat")
+    gone, changed, good = (project.store.sample(i) for i in (1, 2, 3))
+    (project.folder / gone.file).unlink()
+    Image.new("L", (8, 8), 3).save(project.folder / changed.file)
+
+    ended = labeler("export", project.folder, tmp_path / "out", "--format", "folder")
+
+    assert ended.code == 1
+    assert "label 3" in ended.out
+    lines = ended.err.splitlines()
+    assert lines[:2] == [
+        f"  {gone.name} ({gone.file}): the file is gone",
+        f"  {changed.name} ({changed.file}): the file is not what was imported",
+    ]
+    assert lines[2].startswith("labeler: 2 labeled images are not in ")
+    assert len(lines) == 3
+    exported = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")]
+    assert exported == [good.name]
+
+    ended = labeler("export", project.folder, tmp_path / "again", "--format", "folder", "--json")
+    assert ended.code == 1
+    assert len(json.loads(ended.out)["left_out"]) == 2
+    for format in ("csv", "jsonl"):
+        ended = labeler("export", project.folder, tmp_path / f"out.{format}", "--format", format)
+        assert (ended.code, ended.err) == (0, "")
+
+
+def test_an_export_into_a_folder_prints_the_file_and_refuses_to_write_it_twice(
+    project: Project, tmp_path: Path, labeler: Command
+) -> None:
+    (tmp_path / "out").mkdir()
+    assert labeler("export", project.folder, tmp_path / "out").out.startswith(f"{tmp_path}/out/labels.csv: ")
+    again = labeler("export", project.folder, tmp_path / "out")
+    assert again.code == 1
+    assert f"{tmp_path}/out/labels.csv exists already" in again.err
+
+
 def test_generate_without_a_model_or_with_an_unknown_class_says_what_to_do(
     project: Project, tmp_path: Path, labeler: Command
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from labeler import Project
+from storage import images as images_module
 from storage.exporters import export
 from storage.exporters.names import Names, safe
 
@@ -218,13 +219,47 @@ def test_images_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out" / "cat").iterdir()) == ["IMG-2.png", "img-3.png", "img.png"]
 
 
-def test_an_original_that_is_gone_costs_its_file_and_not_its_label(sitting: Project, tmp_path: Path) -> None:
-    (sitting.folder / sitting.store.sample(7).file).unlink()
+def test_an_original_that_is_gone_or_changed_costs_its_file_and_not_its_label(sitting: Project, tmp_path: Path) -> None:
+    gone, changed = sitting.store.sample(7), sitting.store.sample(1)
+    (sitting.folder / gone.file).unlink()
+    Image.fromarray(images(2)[1]).save(sitting.folder / changed.file)
     tally = export(sitting.store, sitting.folder, tmp_path / "out", "folder")
-    assert (tally["label"], tally["missing"]) == (3, 1)
+    assert (tally["label"], tally["missing"], tally["changed"]) == (3, 1, 1)
+    assert tally["left_out"] == [
+        {"sample_id": 1, "name": changed.name, "file": changed.file, "reason": "the file is not what was imported"},
+        {"sample_id": 7, "name": gone.name, "file": gone.file, "reason": "the file is gone"},
+    ]
     rows = {int(row["sample_id"]): row for row in table(tmp_path / "out" / "labels.csv")}
-    assert (rows[7]["class"], rows[7]["file"]) == ("dog", "")
+    assert {i: (rows[i]["class"], rows[i]["file"]) for i in (1, 2, 7)} == {
+        1: ("cat", ""),
+        2: ("cat", "cat/1.png"),
+        7: ("dog", ""),
+    }
     assert not (tmp_path / "out" / "dog").exists()
+    assert [path.name for path in (tmp_path / "out" / "cat").iterdir()] == ["1.png"]
+
+
+def test_a_row_of_a_pack_that_changed_is_left_out_and_the_others_are_exported(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=images(4))
+    with Project.create(tmp_path / "p", ["cat"]) as p:
+        p.import_(tmp_path / "x.npz", measure_share=0)
+        loop = p.loop()
+        for sample_id in p.store.sample_ids().tolist():
+            loop.answer(sample_id, 0)
+        pack = p.folder / p.store.sample(1).file
+        data = bytearray(pack.read_bytes())
+        data[-1] ^= 255
+        pack.write_bytes(data)
+        tally = export(p.store, p.folder, tmp_path / "out", "folder")
+        assert (tally["changed"], [one["sample_id"] for one in tally["left_out"]]) == (1, [4])
+        images_module.pack.cache_clear()
+        pack.write_bytes(b"no array")
+        tally = export(p.store, p.folder, tmp_path / "none", "folder")
+        assert (tally["changed"], len(tally["left_out"])) == (4, 4)
+        images_module.pack.cache_clear()
+        pack.unlink()
+        assert export(p.store, p.folder, tmp_path / "gone", "folder")["missing"] == 4
+    assert sorted(path.name for path in (tmp_path / "out" / "cat").iterdir()) == [f"x-0000{i}.png" for i in range(3)]
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "folder"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.exporters.rows import decided, write_csv, write_jsonl
-from storage.exporters.tree import write_tree
+from storage.exporters.tree import LeftOut, write_tree
 from storage.store import Store
 from storage.values import STATE_KINDS
 
@@ -20,7 +20,8 @@ def export(
 
     csv and jsonl: `out` is the file, or a folder in which labels.csv or labels.jsonl is written. folder: `out` is a new
     or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure and flagged
-    samples are in the table with an empty class, never in a class folder. `missing` counts originals that are gone.
+    samples are in the table with an empty class, never in a class folder. A labeled image whose original is gone, or is not what was imported any more, has its label
+    in the table and no file; `left_out` lists them for the folder format, `missing` and `changed` count them.
     """
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
@@ -30,22 +31,28 @@ def export(
     _must_be_free(out, format)
     rows = decided(store)
     out.parent.mkdir(parents=True, exist_ok=True)
-    missing = 0
+    more: dict[str, Any] = {}
     if format == "csv":
         write_csv(out, rows)
     elif format == "jsonl":
         write_jsonl(out, rows)
     else:
-        missing = write_tree(store, Path(folder), out, rows, on_progress or (lambda done, total: None))
+        left_out = write_tree(store, Path(folder), out, rows, on_progress or (lambda done, total: None))
+        changed = sum(one.changed for one in left_out)
+        more = {"missing": len(left_out) - changed, "changed": changed, "left_out": [_told(one) for one in left_out]}
     kinds = Counter(row["status"] for row in rows)
     classes = Counter(row["class"] for row in rows if row["status"] == "label")
     return {
         **{kind: kinds[kind] for kind in STATE_KINDS},
         "open": store.counts()["open"],
-        **({"missing": missing} if missing else {}),
+        **more,
         "classes": {one.name: classes[one.name] for one in store.classes()},
         "out": str(out),
     }
+
+
+def _told(one: LeftOut) -> dict[str, Any]:
+    return {"sample_id": one.sample.id, "name": one.sample.name, "file": one.sample.file, "reason": one.reason}
 
 
 def _must_be_free(out: Path, format: str) -> None:

@@ -3,16 +3,20 @@
 Folder names are made safe for every system; classes.json says which class each one is, and an import reads it back.
 """
 
+import hashlib
 import json
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from storage.exporters.names import Names
 from storage.exporters.rows import COLUMNS, whole_file, write_csv
-from storage.images import as_png, read_image
+from storage.images import as_png, pack, read_image, sha256_of_row
 from storage.store import Store
 from storage.values import Sample
 
@@ -20,12 +24,27 @@ READ_BY_TRAINING_CODE = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif"
 Progress = Callable[[int, int], None]
 
 
-def write_tree(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress) -> int:
-    """Returns how many originals are missing. `out` appears, or is filled, only when the rest is written."""
+@dataclass(frozen=True)
+class LeftOut:
+    """A labeled image whose original is not there as it was imported: its label is in the table, its file is not."""
+
+    sample: Sample
+    reason: str
+    changed: bool
+
+
+class Unlike(ValueError):
+    """An original is no longer what was imported."""
+
+
+def write_tree(
+    store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress
+) -> list[LeftOut]:
+    """Returns whose originals are missing or changed. `out` appears, or is filled, when all the others are written."""
     draft = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
     draft.mkdir(parents=True)
     try:
-        missing = _write(store, folder, draft, rows, on_progress)
+        left_out = _write(store, folder, draft, rows, on_progress)
         if out.exists():  # an empty folder, perhaps the current one: it stays, and what is in it changes
             for entry in draft.iterdir():
                 entry.rename(out / entry.name)
@@ -33,10 +52,10 @@ def write_tree(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]]
             draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return missing
+    return left_out
 
 
-def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress) -> int:
+def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress) -> list[LeftOut]:
     labeled = [row for row in rows if row["status"] == "label"]
     classes = store.classes(archived=True)
     present = {row["class_id"] for row in labeled}
@@ -48,13 +67,19 @@ def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on
     inside = {class_id: Names() for class_id in folders}
     for name in folders.values():
         (out / name).mkdir()
+    left_out = []
     for done, row in enumerate(labeled, start=1):
-        class_id = row["class_id"]
-        try:
-            file = _copy(folder, samples[row["sample_id"]], out / folders[class_id], inside[class_id])
-            row["file"] = f"{folders[class_id]}/{file}"
-        except FileNotFoundError:  # an original that was never copied and is gone: its label is not
+        sample, class_id = samples[row["sample_id"]], row["class_id"]
+        found = _original(folder, sample)
+        if isinstance(found, LeftOut):
+            left_out.append(found)
             row["file"] = None
+        else:
+            suffix, data = found
+            stem = Path(sample.name.replace("\\", "/")).stem or sample.name
+            file = inside[class_id].unique(stem, suffix)
+            (out / folders[class_id] / file).write_bytes(data)
+            row["file"] = f"{folders[class_id]}/{file}"
         on_progress(done, len(labeled))
     for name in folders.values():
         if not any((out / name).iterdir()):  # ImageFolder takes a class folder without images for an error
@@ -63,17 +88,37 @@ def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on
     listed = [{"id": one.id, "name": one.name, "folder": folders.get(one.id)} for one in classes]
     with whole_file(out / "classes.json") as text:
         json.dump({"classes": listed}, text, ensure_ascii=False, indent=2)
-    return sum(row["file"] is None for row in labeled)
+    return left_out
 
 
-def _copy(folder: Path, sample: Sample, target: Path, names: Names) -> str:
-    """The original's own bytes where training code reads such files, else a PNG. Returns the file's name."""
+def _original(folder: Path, sample: Sample) -> tuple[str, bytes] | LeftOut:
+    """Suffix and bytes of the file to be: the original's own where training code reads such files, else a PNG."""
+    try:
+        return _row(folder, sample) if sample.row is not None else _file(folder, sample)
+    except FileNotFoundError:
+        return LeftOut(sample, "the file is gone", changed=False)
+    except OSError as error:
+        return LeftOut(sample, f"the file cannot be read ({error.strerror})", changed=False)
+    except Unlike:
+        return LeftOut(sample, "the file is not what was imported", changed=True)
+
+
+def _file(folder: Path, sample: Sample) -> tuple[str, bytes]:
     original = folder / sample.file
-    stem = Path(sample.name.replace("\\", "/")).stem or sample.name
-    if sample.row is None and original.suffix.lower() in READ_BY_TRAINING_CODE:
-        name = names.unique(stem, original.suffix.lower())
-        shutil.copyfile(original, target / name)
-        return name
-    name = names.unique(stem, ".png")
-    (target / name).write_bytes(as_png(read_image(folder, sample)))
-    return name
+    data = original.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sample.sha256:
+        raise Unlike
+    if original.suffix.lower() in READ_BY_TRAINING_CODE:
+        return original.suffix.lower(), data
+    return ".png", as_png(read_image(folder, sample))
+
+
+def _row(folder: Path, sample: Sample) -> tuple[str, bytes]:
+    try:
+        images = pack(str(folder / sample.file))
+        image = images[sample.row]
+    except (ValueError, EOFError, IndexError) as error:  # no array any more, or one with fewer rows
+        raise Unlike from error
+    if sha256_of_row(image) != sample.sha256:
+        raise Unlike
+    return ".png", as_png(np.array(image))
