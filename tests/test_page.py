@@ -599,7 +599,11 @@ def test_the_whole_sitting_is_in_sight_without_scrolling(
         width,
         height,
     ]
-    for selector in (IMAGE, ".class >> nth=9", ".act-flag", ".film .tile", ".save", ".trainer", ".fact-ask select"):
+    accuracy = page.locator(".accuracy" if width > 1240 else ".side-accuracy")
+    expect(accuracy).to_have_text("gold 81.2% (n=1,000)")
+    expect(accuracy).to_be_visible()
+    seen = (".act-flag", ".film .tile", ".save", ".trainer", ".fact-ask select", ".hints", ".person", ".fact-why")
+    for selector in (IMAGE, ".class >> nth=9", *seen):
         box = page.locator(selector).bounding_box()
         assert box is not None, selector
         assert box["x"] >= 0, selector
@@ -610,8 +614,46 @@ def test_the_whole_sitting_is_in_sight_without_scrolling(
     assert size is not None
     assert size["width"] % 8 == 0, "a small image grows by a whole factor"
     assert image.evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
-    if width > 1000:
-        expect(page.locator(".accuracy")).to_have_text("gold 81.2% (n=1,000)")
+
+
+def test_a_phone_shows_the_whole_reason_more_classes_and_a_help_about_taps(tmp_path: Path, browser: Browser) -> None:
+    names = [f"class {i}" for i in range(16)]
+    with small_project(tmp_path / "project", n=12, classes=names) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        page = visit.newcomer(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+        expect(page.locator(IMAGE)).to_be_visible()
+        fits = "e => [e.scrollWidth <= e.clientWidth, e.scrollHeight <= e.clientHeight + 1]"
+        assert page.locator(".fact-why").evaluate(fits) == [True, True]
+        ends = page.locator(".classes").evaluate(
+            "box => [...box.children].map((c) => c.offsetTop + c.offsetHeight / 2 - box.offsetTop - box.clientHeight)"
+        )
+        assert any(abs(pixels) < 10 for pixels in ends), "a row is cut in its middle, so that one sees there are more"
+        page.locator(".open-help").tap()
+        expect(page.locator(".help h2")).to_have_text("What to tap")
+        expect(page.locator(".help kbd")).to_have_count(0)
+        page.locator(".help .close").tap()
+        page.locator(".hints").tap()
+        expect(page.locator(".stage-cue")).to_have_text("Hints come with the first model")
+        expect(page.locator(".stage-cue i")).to_be_hidden()
+        page.locator(".person").tap()
+        page.fill("dialog.who input", "  ")
+        page.locator("dialog.who .primary").tap()
+        expect(page.locator("dialog.who .problem")).to_have_text("Please type a name.")
+        visit.close()
+
+
+def test_actual_pixels_of_a_large_image_start_at_its_centre(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "project", n=2, side=2000) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        page.keyboard.press("z")
+        view, image = page.locator(".stage-view").bounding_box(), page.locator(IMAGE).bounding_box()
+        visit.close()
+    assert view is not None
+    assert image is not None
+    assert image["width"] == 2000
+    for start, length in (("x", "width"), ("y", "height")):
+        assert abs(view[start] + view[length] / 2 - image[start] - image[length] / 2) < 12, "scroll bars aside"
 
 
 def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, visit: Visitors) -> None:

@@ -330,6 +330,7 @@ class Canvas {
       this.paint();
     }
     if (!this.outbox.pending) this.trust(known.counts);
+    this.facts.accuracy(known.accuracy);
     this.facts.offer(known.acquisitions, known.acquisition);
     if (known.generated?.url !== this.drawn) {
       this.drawn = known.generated?.url;

@@ -1,4 +1,4 @@
-// The two dialogs of the labeling screen: who is labeling, and the keyboard.
+// The two dialogs of the labeling screen: who is labeling, and the keys (or taps).
 
 import { call, poll } from './api.js';
 import { element } from './dom.js';
@@ -17,6 +17,18 @@ const KEYS = [
   [['?'], 'This help'],
 ];
 
+const TAPS = [
+  ['A class', 'Label with that class, and on to the next image'],
+  ['Undo', 'The image you answered last comes back'],
+  ['Skip', 'Leave this image out'],
+  ['Unsure', 'Somebody should look again'],
+  ['Flag', 'Something is wrong with the image'],
+  ['Hints', "Show or hide the model's hints"],
+  ['A small picture', 'That answer again; tap a class to correct it'],
+  ['Your name', 'Another person sits down'],
+];
+const TOUCH = matchMedia('(hover: none), (pointer: coarse)');
+
 /** True where a key belongs to what has the focus: a field, a menu, an open dialog. */
 export function isTyping(target) {
   if (document.querySelector('dialog[open]')) return true;
@@ -27,8 +39,12 @@ export function isTyping(target) {
 export function help(root) {
   const dialog = root.querySelector('.help');
   if (dialog.open) return;
-  const list = dialog.querySelector('dl');
-  list.replaceChildren(...KEYS.flatMap(([keys, text]) => [keysOf(keys), element('dd', '', text)]));
+  const rows = TOUCH.matches
+    ? TAPS.map(([place, text]) => [element('dt', 'tap', place), text])
+    : KEYS.map(([keys, text]) => [keysOf(keys), text]);
+  dialog.querySelector('h2').textContent = TOUCH.matches ? 'What to tap' : 'Keyboard';
+  dialog.querySelector('dl').replaceChildren(...rows.flatMap(([term, text]) => [term, element('dd', '', text)]));
+  dialog.querySelector('.close').textContent = TOUCH.matches ? 'Close' : 'Esc';
   dialog.querySelector('.close').onclick = () => dialog.close();
   dialog.onclick = (event) => {
     if (event.target === dialog) dialog.close(); // beside the box
@@ -73,6 +89,7 @@ function showNameDialog(root, known, resolve) {
   };
   form.onsubmit = async (event) => {
     event.preventDefault();
+    if (!input.value.trim()) return (problem.textContent = 'Please type a name.');
     try {
       done((await call('name', { name: input.value })).annotator);
       poll(); // the header shows the name

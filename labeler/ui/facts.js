@@ -1,6 +1,6 @@
 // The line under the image: its name, why it is asked, how unsure the model is, and how the next one is chosen.
 
-import { element, number } from './dom.js';
+import { accuracyText, element, number } from './dom.js';
 
 const ACQUISITIONS = {
   coverage: ['Coverage', 'Typical images of groups nothing is labeled in yet, then what the model is unsure of'],
@@ -42,6 +42,13 @@ export class Facts {
     const target = this.root.querySelector(selector);
     target.textContent = text;
     target.title = text;
+  }
+
+  /** The header has no room for the accuracy on a narrow screen: there it stands above the classes. */
+  accuracy(accuracies) {
+    const place = this.root.querySelector('.side-accuracy');
+    place.hidden = !accuracies.length;
+    place.textContent = accuracies.map(accuracyText).join(', ');
   }
 
   /** The acquisitions to choose from, the one in force selected. */

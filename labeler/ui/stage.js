@@ -79,6 +79,8 @@ export class Stage {
     image.style.width = `${width * factor}px`;
     image.style.height = `${height * factor}px`;
     image.classList.toggle('pixelated', factor >= 2);
+    this.view.scrollLeft = (this.view.scrollWidth - this.view.clientWidth) / 2;
+    this.view.scrollTop = (this.view.scrollHeight - this.view.clientHeight) / 2;
   }
 
   /** A short word over the image: what the last key did. */
