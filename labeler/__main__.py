@@ -21,7 +21,7 @@ def main() -> int:
 
 
 def run(args: list[str]) -> int:
-    """Run one command; its exit code: 0, 1 for failure, 2 for wrong usage, 130 when interrupted."""
+    """Run one command; its exit code: 0, 1 for failure, 2 for a command line that is wrong, 130 when interrupted."""
     try:
         from labeler.cli import app  # inside, so that an interrupt during the import is handled too
 
@@ -63,7 +63,9 @@ def one_line(error: Exception) -> str:
     """What went wrong and what to do, in the words of the person at the keyboard."""
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
-        return f"{error.format_message()} See `{context.command_path if context else 'labeler'} --help`."
+        text = error.format_message().replace(": Value error, ", ": ").rstrip()  # those two words are pydantic's
+        stop = "" if text.endswith((".", "?", "!")) else "."
+        return f"{text}{stop} See `{context.command_path if context else 'labeler'} --help`."
     if isinstance(error, OSError) and error.filename:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{error.filename} may not be read or written. Change its permissions, or choose another folder."

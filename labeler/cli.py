@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from labeler.imports import ImportReport
 
 SHOWN = 20  # files that an import or an export lists
+HOW_CHOSEN = "How the next image is chosen: coverage, margin, least_confident, entropy or random."
 
 app = typer.Typer(
-    help="Label images with one key each, while a model learns from every label and draws what it learned.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -40,6 +40,23 @@ Port = Annotated[int, typer.Option(help="Port of the page.", min=0, max=65535)]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")]
 Flip = Annotated[bool, typer.Option("--flip", help="A mirrored image keeps its class: garments yes, letters no.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"labeler {version('labeler')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Label images with one key each, while a model learns from every label and draws what it learned."""
 
 
 @app.command(epilog="Example: labeler demo --dataset digits")
@@ -71,13 +88,21 @@ def new(
 ) -> None:
     """Make an empty project with these classes."""
     from labeler import Project
+    from storage.classes import clean_class_names
 
     names = [*(classes.split(",") if classes is not None else []), *(class_ or [])]
     if not names:
         raise typer.BadParameter("say which classes there are: --classes rose,tulip,daisy")
+    try:
+        clean_class_names(names)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     with Project.create(project, names) as p:
         p.store.set_setting("flip", flip)
+        without = sum(not c.key for c in p.store.classes())
     print(f"{project}: new project with {count(len(names), 'class', 'classes')}. Next: labeler import {project} SOURCE")
+    if without:
+        print(f"{count(without, 'class has', 'classes have')} no key, as all are taken: click on the name on the page.")
 
 
 @app.command("import", epilog="Example: labeler import flowers ~/Pictures/flowers --labels")
@@ -169,7 +194,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; loopback only.")] = "127.0.0.1",
     port: Port = 7860,
     no_browser: NoBrowser = False,
-    acquisition: Annotated[str | None, typer.Option(help="How the next image is chosen, e.g. margin.")] = None,
+    acquisition: Annotated[str | None, typer.Option(help=HOW_CHOSEN)] = None,
     no_trainer: Annotated[bool, typer.Option("--no-trainer", help="The page alone; no model is trained.")] = False,
 ) -> None:
     """Open the page, and train the model beside it. Ctrl-C ends both."""
@@ -194,12 +219,17 @@ def train(
     """Train a project's model without the page."""
     from labeler.course import Lost
     from labeler.course import train as train_project
+    from storage import AlreadyRunning
 
     try:
         with progress(f"Training {project}") as bar:
             train_project(project, until_settled, bar)
     except Lost as error:
         raise RuntimeError(f"Stopped: {error}. What was published is kept.") from error
+    except RuntimeError as error:
+        if isinstance(error.__cause__, AlreadyRunning):
+            raise error.__cause__ from None  # says all there is to say
+        raise
 
 
 @app.command(epilog="Example: labeler status flowers --json")
@@ -238,11 +268,14 @@ def status_of(p: "Project") -> dict[str, Any]:
 
 
 def print_status(report: dict[str, Any]) -> None:
-    print(f"{report['name']}: {report['labeled']:,} of {count(report['samples'] - report['gold'], 'image')} labeled")
+    from storage.classes import short
+
+    images = count(report["samples"] - report["gold"], "image")
+    print(f"{short(report['name'])}: {report['labeled']:,} of {images} labeled")
     print(f"  open {report['open']:,}, skipped {report['skipped']:,}, unsure {report['unsure']:,}, ", end="")
     print(f"flagged {report['flagged']:,}, gold {report['gold']:,}, kept for measuring {report['measure']:,}")
     for c in report["classes"]:
-        print(f"  {c['labels']:>7,}  {c['name']}  (key {c['key']})")
+        print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
     if report["model"] is None:
         print("  no model yet; labeler serve or labeler train makes one")
     else:
@@ -306,11 +339,12 @@ def generate(
 ) -> None:
     """Draw what the newest model believes a class looks like, as PNG files."""
     from labeler import Project
+    from storage.classes import short, shown
 
     with Project.open(project) as p:
         names = [c.name for c in p.store.classes()]
         if class_ not in names:
-            raise KeyError(f"No class {class_!r} in {project}; it has {', '.join(names)}.")
+            raise KeyError(f"No class {shown(class_)} in {project}; it has {', '.join(map(short, names))}.")
         published = p.published()
         if published is None:
             raise ValueError(f"{project} has no model yet. Train one with: labeler train {project} --until-settled")
@@ -319,19 +353,21 @@ def generate(
         print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})
     else:
         learned = f"version {published.version}, learned from {count(published.labels, 'label')}"
-        print(f"{out}: {count(n, 'image')} of {class_} by {learned}")
+        print(f"{out}: {count(n, 'image')} of {short(class_)} by {learned}")
 
 
 def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> list[Path]:
     from PIL import Image
 
     from model import load
+    from storage.classes import short, shown
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder. Choose a new one, or empty it first.")
     model = load(model_file)
     if class_ not in model.classes:
-        raise ValueError(f"The newest model does not know {class_!r} yet; it knows {', '.join(model.classes)}.")
+        known = ", ".join(map(short, model.classes))
+        raise ValueError(f"The newest model does not know {shown(class_)} yet; it knows {known}.")
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{i:05d}.png" for i in range(n)]
     for file, image in zip(files, model.generate(class_, n, rng_seed), strict=True):
@@ -352,7 +388,7 @@ def simulate(
         typer.Option(metavar="DIR", readable=False, help="Folder for curve.csv, curve.png, report.md and models/."),
     ],
     budget: Annotated[int, typer.Option(help="Labels to give.", min=1)] = 100,
-    acquisition: Annotated[str, typer.Option(help="How the next image is chosen.")] = "coverage",
+    acquisition: Annotated[str, typer.Option(help=HOW_CHOSEN)] = "coverage",
     rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each.")] = "0",
     seconds_per_label: Annotated[
         float | None,

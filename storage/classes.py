@@ -3,6 +3,7 @@
 import colorsys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -31,13 +32,10 @@ COLOURS = (  # told apart in light and dark, and by most colour-blind eyes
 class ClassTables(Database):
     def add_classes(self, names: Sequence[str]) -> list[Class]:
         """Append classes in this order. All of them or, where one name will not do, none."""
-        cleaned = [clean_class_name(name) for name in names]
+        cleaned = clean_class_names(names)
         with self._writing() as db:
             taken = set(db.scalars(select(classes.c.name).where(classes.c.archived_at.is_(None))))
-            for name in cleaned:
-                if name in taken:
-                    raise ValueError(f"The class {shown(name)} is there twice. Give every class its own name.")
-                taken.add(name)
+            _must_be_different([*taken, *cleaned])
             first = int(db.scalar(select(sa.func.coalesce(sa.func.max(classes.c.position) + 1, 0))) or 0)
             keys = _keys(db, cleaned)
             for position, name in enumerate(cleaned, start=first):
@@ -78,6 +76,19 @@ def annotator_ids(db: Connection, names: Sequence[str]) -> dict[str, int]:
     return ids
 
 
+def clean_class_names(names: Sequence[str]) -> list[str]:
+    """The names as stored. ValueError where one will not do, or two are the same."""
+    cleaned = [clean_class_name(name) for name in names]
+    _must_be_different(cleaned)
+    return cleaned
+
+
+def _must_be_different(names: Sequence[str]) -> None:
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise ValueError(f"The class {shown(name)} is there twice. Give every class its own name.")
+
+
 def clean_class_name(name: str) -> str:
     """The name as stored: without outer blanks, in Unicode's composed form. ValueError for one that will not do."""
     cleaned = unicodedata.normalize("NFC", name).strip()
@@ -91,7 +102,12 @@ def clean_class_name(name: str) -> str:
 def shown(name: str) -> str:
     """A name in an error message: quoted, control characters visible, never longer than a line."""
     text = ascii(name) if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name) else f"'{name}'"
-    return text if len(text) <= 60 else f"{text[:58]}…'"
+    return f"'{short(text[1:-1])}'"
+
+
+def short(name: str) -> str:
+    """A name of at most 60 characters, for a line of text."""
+    return name if len(name) <= 60 else f"{name[:59]}…"
 
 
 def colour(position: int) -> str:

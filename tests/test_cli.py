@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import Ended, interrupt, wait_for
 from PIL import Image
 
 from labeler import Project
+from model import ACQUISITIONS
 
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
@@ -41,12 +43,43 @@ def test_the_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_version_is_the_installed_one(labeler: Command) -> None:
+    ended = labeler("--version")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"labeler {version('labeler')}\n"
+
+
+def test_the_help_names_every_acquisition(labeler: Command) -> None:
+    for command in ("serve", "simulate"):
+        said = " ".join(labeler(command, "--help").out.split())
+        assert all(name in said for name in ACQUISITIONS)
+
+
+def test_usage_errors_are_sentences(labeler: Command) -> None:
+    assert labeler("export", "project", "out", "--format", "xml").err == (
+        "labeler: Invalid value for '--format': 'xml' is not one of 'csv', 'jsonl', 'folder'. "
+        "See `labeler export --help`.\n"
+    )
+    assert "equal to 65535. See " in labeler("serve", "project", "--port", "70000").err
+
+
+def test_classes_beyond_the_last_key_are_said_to_have_none(tmp_path: Path, labeler: Command) -> None:
+    names = [f"class {i}" for i in range(33)]
+    assert "no key" not in labeler("new", tmp_path / "31", "--classes", ",".join(names[:31])).out
+    ended = labeler("new", tmp_path / "33", "--classes", ",".join(names))
+    assert ended.code == 0
+    assert "2 classes have no key" in ended.out
+    assert "class 32  (no key)" in labeler("status", tmp_path / "33").out
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["frobnicate"],
         ["new"],
         ["new", "project"],
+        ["new", "project", "--classes", "a,,b"],
+        ["new", "project", "--classes", "a,b,a"],
         ["serve", "project", "--port", "many"],
         ["serve", "project", "--acquisition", "telepathy"],
         ["export", "project", "out", "--format", "xlsx"],

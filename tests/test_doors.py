@@ -199,7 +199,7 @@ def test_class_names_that_cannot_be_read_or_told_apart_are_refused_and_make_no_p
 ) -> None:
     ended = labeler("new", tmp_path / "project", *(word for name in names for word in ("--class", name)))
 
-    assert ended.code == 1
+    assert ended.code == 2
     assert_one_line(ended, says)
     assert not (tmp_path / "project").exists()
 
@@ -408,6 +408,30 @@ def test_an_interrupt_that_falls_into_a_destructor_is_not_lost() -> None:
     ended = interrupt(process)
     assert ended.code == 130
     assert_one_line(ended, "stopped")
+
+
+def test_a_second_trainer_is_refused_in_one_sentence_that_names_the_first(project: Project, labeler: Command) -> None:
+    project.store.hold("trainer", "somebody", {"phase": "idle"})
+    ended = labeler("train", project.folder)
+    assert ended.code == 1
+    assert_one_line(ended, f"process {os.getpid()} on ")
+    assert ended.err.startswith("labeler: This project already has a running trainer: ")
+    assert "(" not in ended.err
+
+
+def test_a_long_class_name_is_shortened_wherever_it_is_said(tmp_path: Path, labeler: Command) -> None:
+    folder, name = tmp_path / "project", "x" * 300
+    assert labeler("new", folder, "--class", name, "--class", "cat").code == 0
+    for ended in (
+        labeler("status", folder),
+        labeler("generate", folder, tmp_path / "out", "--class", "horse"),
+        labeler("generate", folder, tmp_path / "out", "--class", "y" * 300),
+        labeler("new", tmp_path / "other", "--class", name, "--class", name),
+    ):
+        assert "x" * 50 in ended.out + ended.err
+        assert "x" * 61 not in ended.out + ended.err
+        assert "y" * 61 not in ended.out + ended.err
+    assert json.loads(labeler("status", folder, "--json").out)["classes"][0]["name"] == name
 
 
 def test_a_trainer_interrupted_at_work_says_so_in_one_line(project: Project) -> None:

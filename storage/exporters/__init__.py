@@ -20,8 +20,9 @@ def export(
 
     csv and jsonl: `out` is the file, or a folder in which labels.csv or labels.jsonl is written. folder: `out` is a new
     or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure and flagged
-    samples are in the table with an empty class, never in a class folder. A labeled image whose original is gone, or is not what was imported any more, has its label
-    in the table and no file; `left_out` lists them for the folder format, `missing` and `changed` count them.
+    samples are in the table with an empty class, never in a class folder. A labeled image whose original is
+    gone, or is not what was imported, has its label in the table and no file: with the folder format `left_out` lists
+    them, and `missing` and `changed` count them.
     """
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
