@@ -16,8 +16,8 @@ from storage import AlreadyRunning
 
 BEAT_EVERY = 1.0  # seconds
 LOOK_EVERY = 0.25  # seconds between two looks for a newer event while idle
-SLICE = 3  # steps between two looks while learning
-CYCLE = 25  # steps after which a version is published even though labels keep coming
+SLICE = 2  # steps between two looks while learning
+CYCLE = 25  # steps after which a version is published although a great many labels came at once
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
 SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
 FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
@@ -198,8 +198,9 @@ class Course:
         if learning.sync():
             self._begin_again()
         if learner.unlearned():
-            begun = learner.step
-            while learner.unlearned() and learner.step - begun < CYCLE:
+            begun, known = learner.step, learning.last_event_id  # what comes meanwhile is for the next version
+            self._steps("learning")
+            while learning.learned_event_id < known and learner.step - begun < CYCLE:
                 self._steps("learning")
             self._publish()
             return True

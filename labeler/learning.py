@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "Learning"]
 
 DEFAULT_ACQUISITION = "coverage"
-REFRESHED = 15_000  # images seen anew by each version; the others keep the features of one of the last few
+REFRESHED = 10_000  # images seen anew by each version; the others keep the features of one of the last few
 MEASURED_ON = 2_000  # gold images a version is measured on, at most
 VALIDATED_ON = 500  # held-out images of the ELBO
 STRIP = 8  # generated images of each class on the page
@@ -146,12 +146,12 @@ class Learning:
         """Publish what is known now; the number of the version."""
         learner = self.learner
         if not self._seen_whole and not learner.warming_up:
-            learner.features.refresh(learner.ema, np.arange(len(self.images)))
+            learner.features.refresh(learner.ema, np.arange(len(self.images)), learner.step)
             self._seen_whole = True
         else:
-            learner.features.refresh_next(learner.ema, REFRESHED)
+            learner.features.refresh_next(learner.ema, REFRESHED, learner.step)
             held_out = np.union1d(self.gold_positions, self.measure_positions)
-            learner.features.refresh(learner.ema, held_out)
+            learner.features.refresh(learner.ema, held_out, learner.step)
         if learner.graph is None and not learner.warming_up:
             learner.build_graph()
         learner.fit_mixtures()

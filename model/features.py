@@ -32,22 +32,24 @@ class Features:
     def __init__(self, images: np.ndarray, h_dim: int, device: Device):
         self.images, self.device = images, device
         self.h = torch.zeros(len(images), h_dim, dtype=torch.bfloat16)
+        self.refreshed_at = np.full(len(images), -(2**31), np.int64)  # the step of each row's weights
         self._next = 0  # where the next part of a round begins
 
     @torch.inference_mode()
-    def refresh(self, vae: SSVAE, positions: np.ndarray) -> None:
+    def refresh(self, vae: SSVAE, positions: np.ndarray, step: int) -> None:
         vae.eval()
+        self.refreshed_at[positions] = step
         for i in range(0, len(positions), CHUNK):
             part = positions[i : i + CHUNK]
             with self.device.autocast():
                 h = vae.trunk(to_unit(self.images[part], self.device))
             self.h[torch.from_numpy(part)] = h.bfloat16().cpu()
 
-    def refresh_next(self, vae: SSVAE, n: int) -> None:
+    def refresh_next(self, vae: SSVAE, n: int, step: int) -> None:
         """The next n rows of an endless round over all."""
         positions = (self._next + np.arange(min(n, len(self.images)))) % len(self.images)
         self._next = int(positions[-1] + 1) % len(self.images)
-        self.refresh(vae, np.sort(positions))
+        self.refresh(vae, np.sort(positions), step)
 
     @torch.inference_mode()
     def probs(self, vae: SSVAE) -> np.ndarray:

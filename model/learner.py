@@ -21,6 +21,7 @@ from model.networks import perceptual_layers
 from model.objective import Objective
 from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
 
+FEATURES_LAST = 100  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
 FRESH = 10  # steps that must have had a new label in their batch before it counts as learned
 
 
@@ -289,11 +290,12 @@ class Learner:
 
     # ---------- the neighbour graph ----------
     def build_graph(self) -> None:
-        """A new graph over the labeled and as many other images, at random, with features of the present weights."""
+        """A new graph over the labeled and as many other images, at random, with features of the newest weights."""
         labeled = np.fromiter(self.labels, np.int64, len(self.labels))
         others = self.rng.permutation(np.setdiff1d(self.trainable, labeled))
         positions = np.concatenate([labeled, others[: max(self.config.graph_size - len(labeled), 0)]])
-        self.features.refresh(self.ema, positions)
+        stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
+        self.features.refresh(self.ema, positions[stale], self.step)
         self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)])
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()

@@ -16,7 +16,7 @@ NAMES = [str(k) for k in range(10)]
 
 
 def as_model(learner: Learner) -> Model:
-    learner.features.refresh(learner.ema, np.arange(len(learner.images)))
+    learner.features.refresh(learner.ema, np.arange(len(learner.images)), learner.step)
     learner.fit_mixtures()
     return Model(learner.ema, learner.mixtures, {"classes": NAMES[: learner.n_classes]})
 
@@ -72,7 +72,7 @@ def test_the_paper_objective_has_two_terms_and_learns(digits):
     for _ in range(120):
         learner.take_step()
     assert set(learner.losses) == {"elbo", "labeled_elbo", "supervised"}
-    learner.features.refresh(learner.ema, np.arange(600))
+    learner.features.refresh(learner.ema, np.arange(600), learner.step)
     assert evaluation.accuracy(learner.features.probs(learner.ema), labels[:600]) > 0.6
 
 
@@ -126,7 +126,7 @@ def test_a_learner_goes_on_from_a_published_file_and_makes_room_for_a_class(trai
     later = Learner(images, 11, learner.held_out, LearnerConfig(warm_up_steps=150))
     later.resume(load(tmp_path / "m.safetensors").vae, learner.step)
     assert not later.warming_up
-    later.features.refresh(later.ema, np.arange(1200, 1797))
+    later.features.refresh(later.ema, np.arange(1200, 1797), later.step)
     probs = later.features.probs(later.ema)[1200:]
     assert evaluation.accuracy(probs[:, :10], labels[1200:]) > 0.85
     later.set_labels(dict.fromkeys(range(3), 10))
