@@ -95,12 +95,28 @@ def test_a_new_label_is_in_the_next_ten_batches_and_a_corrected_one_starts_again
     assert 77 not in learner.steps_with
 
 
+def test_no_guess_is_trusted_until_every_class_has_a_label_or_there_are_two_for_each(digits):
+    """Otherwise the first labels teach every unlabeled image to be one of the few classes that are known."""
+    learner = Learner(digits[0][:100], 3, config=LearnerConfig(warm_up_steps=1))
+    learner.take_step()
+    learner.set_labels({0: 0, 1: 1})
+    learner.take_step()
+    assert set(learner.losses) == {"elbo", "contrast", "labeled_elbo", "supervised"}
+    learner.set_labels({0: 0, 1: 1, 2: 2})
+    learner.take_step()
+    assert {"consistency", "propagation", "cycle"} <= set(learner.losses)
+    learner.set_labels(dict.fromkeys(range(5), 0))
+    assert learner.finding_classes
+    learner.set_labels(dict.fromkeys(range(6), 0))
+    assert not learner.finding_classes
+
+
 def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
     images, _ = digits
     held_out = np.arange(200) % 4 == 0
-    learner = Learner(images[:200], 10, held_out, LearnerConfig(warm_up_steps=1, graph_size=100))
-    learner.set_labels({4: 1, 5: 2, 6: 3})
-    assert learner.labels == {5: 2, 6: 3}
+    learner = Learner(images[:200], 2, held_out, LearnerConfig(warm_up_steps=1, graph_size=100))
+    learner.set_labels({4: 1, 5: 0, 6: 1})
+    assert learner.labels == {5: 0, 6: 1}
     for _ in range(3):
         learner.take_step()
     assert learner.graph is not None
