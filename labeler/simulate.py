@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Pace:
 
     warm_up_steps: int | None = None  # None: as many as for people
     steps_per_label: int = 20  # what two cores take in about two seconds
-    settle_steps: int = 500  # once the budget is spent
+    settle_steps: int | None = None  # once the budget is spent; None: by the number of images, see settle_for()
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def simulate(
     """
     pace = pace or Pace()
     answers = _answers(source)
+    if pace.settle_steps is None:
+        pace = replace(pace, settle_steps=settle_for(len(answers.truth)))
     if budget > len(answers.truth):
         raise ValueError(f"{source} has {len(answers.truth)} training images; --budget {budget} asks for more")
     (out / "models").mkdir(parents=True, exist_ok=True)
@@ -148,6 +150,11 @@ def simulate(
     curve.plot(out / "curve.png", rows, bench.floor)
     (out / "report.md").write_text(curve.markdown(report), encoding="utf-8")
     return report
+
+
+def settle_for(n_images: int) -> int:
+    """150 steps for a few hundred images, 500 from 35,000 on."""
+    return int(min(150 + n_images / 100, 500))
 
 
 def milestones(budget: int) -> list[int]:
@@ -228,7 +235,7 @@ class Run:
             self.project.store.set_setting("learner", {"warm_up_steps": pace.warm_up_steps})
         learning = Learning(self.project, rng_seed=self.rng_seed)
         learner, marks = learning.learner, milestones(self.budget)
-        total = learner.warm_up_steps + self.budget * pace.steps_per_label + pace.settle_steps
+        total = learner.warm_up_steps + self.budget * pace.steps_per_label + (pace.settle_steps or 0)
         while learner.warming_up:
             learning.improve(10)
             self.on_progress(learner.step, total)
@@ -248,7 +255,7 @@ class Run:
             learning.improve(pace.steps_per_label)
             self.on_progress(learner.step, total)
             if given == self.budget:
-                learning.improve(pace.settle_steps)
+                learning.improve(pace.settle_steps or 0)
             unpublished += 1
             if unpublished >= max(1, given // 50) or given in marks:
                 learning.publish(self.acquisition)
