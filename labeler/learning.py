@@ -12,6 +12,7 @@ import numpy as np
 from labeler import published
 from model import ACQUISITIONS, acquisition, checkpoint
 from model.learner import Learner, LearnerConfig
+from model.objective import PRESETS
 
 if TYPE_CHECKING:
     from labeler.project import Project
@@ -48,7 +49,11 @@ class Learning:
         self.measure_positions = self._positions(measure_ids)
         self.validation = np.sort(self.rng.permutation(np.flatnonzero(held_out))[:VALIDATED_ON])
         config = config or LearnerConfig(
-            **{"flip": self.store.setting("flip", False), **self.store.setting("learner", {})}
+            **{
+                "objective": PRESETS[self.store.setting("objective", "recipe")],
+                "flip": self.store.setting("flip", False),
+                **self.store.setting("learner", {}),
+            }
         )
         self.learner = Learner(self.images, len(self.class_ids), held_out, config, rng_seed)
         self.last_event_id = 0

@@ -132,12 +132,6 @@ class Learner:
         self.step = step
         self._start(vae if vae.config == config else with_classes(vae, config))
 
-    def set_classes(self, n_classes: int) -> None:
-        """Room for more classes; what was learned stays."""
-        self._start(
-            with_classes(copy.deepcopy(self.ema).cpu(), VAEConfig(**{**vars(self.vae.config), "n_classes": n_classes}))
-        )
-
     # ---------- labels ----------
     def set_labels(self, labels: dict[int, int]) -> bool:
         """position -> class of all that is labeled now; corrections and retractions included. True if it changed."""

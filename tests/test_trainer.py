@@ -14,6 +14,7 @@ import pytest
 from labeler import Project
 from labeler.course import Course, Report, train
 from labeler.learning import Learning
+from model.objective import PAPER
 
 QUICK = {
     "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16,
@@ -136,6 +137,11 @@ def test_labels_on_measuring_samples_are_counted_apart_and_never_learned(tmp_pat
         assert "gold_n" not in published.metrics
         assert published.metrics["validation_n"] == len(measure)
         assert not set(published.ranking) & set(measure)
+
+
+def test_a_project_may_choose_the_papers_objective(digit_project):
+    digit_project.store.set_setting("objective", "paper")
+    assert Learning(digit_project).learner.config.objective == PAPER
 
 
 def test_a_second_trainer_is_refused_and_a_settled_one_ends(digit_project):
