@@ -1,80 +1,23 @@
-"""The commands: parse, build, call, print. Heavy imports stay inside, so that `labeler --help` is quick."""
+"""Commands about a project's record: make, fill, count, export and check it."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labeler.cli.base import SHOWN, AsJson, Flip, ProjectFolder, app, count, print_json, progress
+
 if TYPE_CHECKING:
     from labeler import Project
     from labeler.imports import ImportReport
-
-SHOWN = 20  # files that an import or an export lists
-HOW_CHOSEN = "How the next image is chosen: coverage, margin, least_confident, entropy or random."
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-class Dataset(StrEnum):
-    fashion = "fashion"
-    digits = "digits"
 
 
 class Format(StrEnum):
     csv = "csv"
     jsonl = "jsonl"
     folder = "folder"
-
-
-ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.", readable=False)]
-Port = Annotated[int, typer.Option(help="Port of the page.", min=0, max=65535)]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")]
-Flip = Annotated[bool, typer.Option("--flip", help="A mirrored image keeps its class: garments yes, letters no.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
-
-
-def print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"labeler {version('labeler')}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Label images with one key each, while a model learns from every label and draws what it learned."""
-
-
-@app.command(epilog="Example: labeler demo --dataset digits")
-def demo(
-    dataset: Annotated[Dataset, typer.Option(help="Which embedded data set.")] = Dataset.fashion,
-    port: Port = 7860,
-    no_browser: NoBrowser = False,
-    dir: Annotated[
-        Path | None, typer.Option(metavar="D", readable=False, help="Project folder. [labeler-demo/DATASET]")
-    ] = None,
-) -> None:
-    """Open the page on an embedded data set. A second start resumes."""
-    from labeler.demo import prepare
-
-    folder = dir or Path("labeler-demo") / dataset.value
-    with progress(f"Preparing {folder}") as bar:
-        prepare(folder, dataset.value, bar)
-    run_server(folder, port=port, open_browser=not no_browser)
 
 
 @app.command(epilog="Example: labeler new flowers --classes rose,tulip,daisy")
@@ -188,50 +131,6 @@ def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
         print(f"  and {len(report.rejected) - SHOWN:,} more; --json lists them all")
 
 
-@app.command(epilog="Example: labeler serve flowers --port 7861")
-def serve(
-    project: ProjectFolder,
-    host: Annotated[str, typer.Option(help="Address to listen on; loopback only.")] = "127.0.0.1",
-    port: Port = 7860,
-    no_browser: NoBrowser = False,
-    acquisition: Annotated[str | None, typer.Option(help=HOW_CHOSEN)] = None,
-    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="The page alone; no model is trained.")] = False,
-) -> None:
-    """Open the page, and train the model beside it. Ctrl-C ends both."""
-    known_acquisition(acquisition)
-    run_server(
-        project,
-        host=host,
-        port=port,
-        open_browser=not no_browser,
-        acquisition=acquisition,
-        trainer=not no_trainer,
-    )
-
-
-@app.command(epilog="Example: labeler train flowers --until-settled")
-def train(
-    project: ProjectFolder,
-    until_settled: Annotated[
-        bool, typer.Option("--until-settled", help="End when nothing more is learned, instead of waiting for labels.")
-    ] = False,
-) -> None:
-    """Train a project's model without the page."""
-    from labeler.course import Lost
-    from labeler.course import train as train_project
-    from storage import AlreadyRunning
-
-    try:
-        with progress(f"Training {project}") as bar:
-            train_project(project, until_settled, bar)
-    except Lost as error:
-        raise RuntimeError(f"Stopped: {error}. What was published is kept.") from error
-    except RuntimeError as error:
-        if isinstance(error.__cause__, AlreadyRunning):
-            raise error.__cause__ from None  # says all there is to say
-        raise
-
-
 @app.command(epilog="Example: labeler status flowers --json")
 def status(project: ProjectFolder, as_json: AsJson = False) -> None:
     """How far the labels and the model are."""
@@ -328,88 +227,6 @@ def print_some(lines: list[str], whole: str) -> None:
         print(f"  and {len(lines) - SHOWN:,} more; {whole}", file=sys.stderr)
 
 
-@app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16")
-def generate(
-    project: ProjectFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the images.", readable=False)],
-    class_: Annotated[str, typer.Option("--class", metavar="NAME", help="The class to draw.")],
-    n: Annotated[int, typer.Option("-n", help="How many images.", min=1)] = 64,
-    rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Draw what the newest model believes a class looks like, as PNG files."""
-    from labeler import Project
-    from storage.classes import short, shown
-
-    with Project.open(project) as p:
-        names = [c.name for c in p.store.classes()]
-        if class_ not in names:
-            raise KeyError(f"No class {shown(class_)} in {project}; it has {', '.join(map(short, names))}.")
-        published = p.published()
-        if published is None:
-            raise ValueError(f"{project} has no model yet. Train one with: labeler train {project} --until-settled")
-    files = draw(published.folder / "model.safetensors", class_, n, rng_seed, out)
-    if as_json:
-        print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})
-    else:
-        learned = f"version {published.version}, learned from {count(published.labels, 'label')}"
-        print(f"{out}: {count(n, 'image')} of {short(class_)} by {learned}")
-
-
-def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> list[Path]:
-    from PIL import Image
-
-    from model import load
-    from storage.classes import short, shown
-
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is not an empty folder. Choose a new one, or empty it first.")
-    model = load(model_file)
-    if class_ not in model.classes:
-        known = ", ".join(map(short, model.classes))
-        raise ValueError(f"The newest model does not know {shown(class_)} yet; it knows {known}.")
-    out.mkdir(parents=True, exist_ok=True)
-    files = [out / f"{i:05d}.png" for i in range(n)]
-    for file, image in zip(files, model.generate(class_, n, rng_seed), strict=True):
-        Image.fromarray(image).save(file)
-    return files
-
-
-@app.command(epilog="Example: labeler simulate fashion-mnist --budget 100 --rng-seeds 0,1,2 --out runs/coverage")
-def simulate(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE", help="Labeled images with a test part: IDX, .npz or train/ and test/.", readable=False
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(metavar="DIR", readable=False, help="Folder for curve.csv, curve.png, report.md and models/."),
-    ],
-    budget: Annotated[int, typer.Option(help="Labels to give.", min=1)] = 100,
-    acquisition: Annotated[str, typer.Option(help=HOW_CHOSEN)] = "coverage",
-    rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each.")] = "0",
-    seconds_per_label: Annotated[
-        float | None,
-        typer.Option(min=0, help="Run in real time against a real server, with this pace."),
-    ] = None,
-    flip: Flip = False,
-    as_json: AsJson = False,
-) -> None:
-    """Label by the true labels through the people's own loop, and report how the model learns."""
-    known_acquisition(acquisition)
-    seeds = integers(rng_seeds)
-    from labeler.simulate import simulate as run  # after the words are understood: it takes seconds
-
-    with progress(f"Simulating {source}") as bar:
-        report = run(source, budget, acquisition, seeds, out, seconds_per_label, flip=flip, on_progress=bar)
-    if as_json:
-        print_json(report)
-    else:
-        print(f"{out}: curve.csv, curve.png, report.md and models/")
-
-
 @app.command(epilog="Example: labeler check flowers")
 def check(project: ProjectFolder, as_json: AsJson = False) -> None:
     """Test the database, the image files and the published models. Exit code 1 when something is wrong."""
@@ -424,45 +241,3 @@ def check(project: ProjectFolder, as_json: AsJson = False) -> None:
         print("\n".join(wrong) if wrong else f"{project}: all is well")
     if wrong:
         raise ValueError(f"{project}: {count(len(wrong), 'thing')} wrong, listed above.")
-
-
-def run_server(folder: Path, **how: Any) -> None:
-    from labeler.serve import serve as serve_project
-
-    serve_project(folder, **how)
-    raise KeyboardInterrupt  # what ended it; said in one place, however early it came
-
-
-def known_acquisition(name: str | None) -> None:
-    from model import ACQUISITIONS
-
-    if name is not None and name not in ACQUISITIONS:
-        raise typer.BadParameter(f"no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
-
-
-def integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no list of whole numbers such as 0,1,2.") from None
-
-
-def count(n: int, one: str, many: str | None = None) -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-def print_json(report: Any) -> None:
-    print(json.dumps(report, indent=2, ensure_ascii=False))
-
-
-@contextmanager
-def progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while something long runs; nothing when stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

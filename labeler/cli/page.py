@@ -1,0 +1,83 @@
+"""Commands that run the page and its trainer."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labeler.cli.base import HOW_CHOSEN, NoBrowser, Port, ProjectFolder, app, known_acquisition, progress
+
+
+class Dataset(StrEnum):
+    fashion = "fashion"
+    digits = "digits"
+
+
+@app.command(epilog="Example: labeler demo --dataset digits")
+def demo(
+    dataset: Annotated[Dataset, typer.Option(help="Which embedded data set.")] = Dataset.fashion,
+    port: Port = 7860,
+    no_browser: NoBrowser = False,
+    dir: Annotated[
+        Path | None, typer.Option(metavar="D", readable=False, help="Project folder. [labeler-demo/DATASET]")
+    ] = None,
+) -> None:
+    """Open the page on an embedded data set. A second start resumes."""
+    from labeler.demo import prepare
+
+    folder = dir or Path("labeler-demo") / dataset.value
+    with progress(f"Preparing {folder}") as bar:
+        prepare(folder, dataset.value, bar)
+    run_server(folder, port=port, open_browser=not no_browser)
+
+
+@app.command(epilog="Example: labeler serve flowers --port 7861")
+def serve(
+    project: ProjectFolder,
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback only.")] = "127.0.0.1",
+    port: Port = 7860,
+    no_browser: NoBrowser = False,
+    acquisition: Annotated[str | None, typer.Option(help=HOW_CHOSEN)] = None,
+    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="The page alone; no model is trained.")] = False,
+) -> None:
+    """Open the page, and train the model beside it. Ctrl-C ends both."""
+    known_acquisition(acquisition)
+    run_server(
+        project,
+        host=host,
+        port=port,
+        open_browser=not no_browser,
+        acquisition=acquisition,
+        trainer=not no_trainer,
+    )
+
+
+@app.command(epilog="Example: labeler train flowers --until-settled")
+def train(
+    project: ProjectFolder,
+    until_settled: Annotated[
+        bool, typer.Option("--until-settled", help="End when nothing more is learned, instead of waiting for labels.")
+    ] = False,
+) -> None:
+    """Train a project's model without the page."""
+    from labeler.course import Lost
+    from labeler.course import train as train_project
+    from storage import AlreadyRunning
+
+    try:
+        with progress(f"Training {project}") as bar:
+            train_project(project, until_settled, bar)
+    except Lost as error:
+        raise RuntimeError(f"Stopped: {error}. What was published is kept.") from error
+    except RuntimeError as error:
+        if isinstance(error.__cause__, AlreadyRunning):
+            raise error.__cause__ from None  # says all there is to say
+        raise
+
+
+def run_server(folder: Path, **how: Any) -> None:
+    from labeler.serve import serve as serve_project
+
+    serve_project(folder, **how)
+    raise KeyboardInterrupt  # what ended it; said in one place, however early it came

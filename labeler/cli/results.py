@@ -1,0 +1,101 @@
+"""Commands about what a model has learned: draw from it, measure how it learns."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labeler.cli.base import (
+    HOW_CHOSEN,
+    AsJson,
+    Flip,
+    ProjectFolder,
+    app,
+    count,
+    integers,
+    known_acquisition,
+    print_json,
+    progress,
+)
+
+
+@app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16")
+def generate(
+    project: ProjectFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the images.", readable=False)],
+    class_: Annotated[str, typer.Option("--class", metavar="NAME", help="The class to draw.")],
+    n: Annotated[int, typer.Option("-n", help="How many images.", min=1)] = 64,
+    rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what the newest model believes a class looks like, as PNG files."""
+    from labeler import Project
+    from storage.classes import short, shown
+
+    with Project.open(project) as p:
+        names = [c.name for c in p.store.classes()]
+        if class_ not in names:
+            raise KeyError(f"No class {shown(class_)} in {project}; it has {', '.join(map(short, names))}.")
+        published = p.published()
+        if published is None:
+            raise ValueError(f"{project} has no model yet. Train one with: labeler train {project} --until-settled")
+    files = draw(published.folder / "model.safetensors", class_, n, rng_seed, out)
+    if as_json:
+        print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})
+    else:
+        learned = f"version {published.version}, learned from {count(published.labels, 'label')}"
+        print(f"{out}: {count(n, 'image')} of {short(class_)} by {learned}")
+
+
+def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> list[Path]:
+    from PIL import Image
+
+    from model import load
+    from storage.classes import short, shown
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not an empty folder. Choose a new one, or empty it first.")
+    model = load(model_file)
+    if class_ not in model.classes:
+        known = ", ".join(map(short, model.classes))
+        raise ValueError(f"The newest model does not know {shown(class_)} yet; it knows {known}.")
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"{i:05d}.png" for i in range(n)]
+    for file, image in zip(files, model.generate(class_, n, rng_seed), strict=True):
+        Image.fromarray(image).save(file)
+    return files
+
+
+@app.command(epilog="Example: labeler simulate fashion-mnist --budget 100 --rng-seeds 0,1,2 --out runs/coverage")
+def simulate(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="Labeled images with a test part: IDX, .npz or train/ and test/.", readable=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", readable=False, help="Folder for curve.csv, curve.png, report.md and models/."),
+    ],
+    budget: Annotated[int, typer.Option(help="Labels to give.", min=1)] = 100,
+    acquisition: Annotated[str, typer.Option(help=HOW_CHOSEN)] = "coverage",
+    rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each.")] = "0",
+    seconds_per_label: Annotated[
+        float | None,
+        typer.Option(min=0, help="Run in real time against a real server, with this pace."),
+    ] = None,
+    flip: Flip = False,
+    as_json: AsJson = False,
+) -> None:
+    """Label by the true labels through the people's own loop, and report how the model learns."""
+    known_acquisition(acquisition)
+    seeds = integers(rng_seeds)
+    from labeler.simulate import simulate as run  # after the words are understood: it takes seconds
+
+    with progress(f"Simulating {source}") as bar:
+        report = run(source, budget, acquisition, seeds, out, seconds_per_label, flip=flip, on_progress=bar)
+    if as_json:
+        print_json(report)
+    else:
+        print(f"{out}: curve.csv, curve.png, report.md and models/")
