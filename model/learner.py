@@ -5,6 +5,7 @@ batches, spread over the neighbour graph, and stays. What is published is the ru
 """
 
 import copy
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from model.objective import Objective
 from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
 
 FEATURES_LAST = 100  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
+EXPLODED = 1000  # times the usual loss: a new label, or a term that sets in, raises it by less than ten times
 FRESH = 10  # steps that must have had a new label in their batch before it counts as learned
 
 
@@ -82,6 +84,7 @@ class Learner:
         self.steps_with: dict[int, int] = {}  # position -> steps whose batch held its present label
         self._changed = False
         self.losses: dict[str, float] = {}  # running mean of each term
+        self._usual_loss: float | None = None  # running mean of the size of the sum
         self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
         self.graph_probs: np.ndarray | None = None
@@ -175,10 +178,9 @@ class Learner:
         self.vae.train()
         terms = self._terms(early)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._must_be_sound(loss)
         self.optimizer.step()
         self.step += 1
         self._follow()
@@ -187,6 +189,18 @@ class Learner:
             self.losses[name] = 0.98 * self.losses.get(name, now) + 0.02 * now
         self.step_seconds = time.perf_counter() - begun
         self.watch.saw(self.step_seconds)
+
+    def _must_be_sound(self, loss: torch.Tensor) -> None:
+        """FloatingPointError, before the weights are touched, for a loss or a gradient that would spoil them."""
+        gradients = [p.grad for p in self.vae.parameters() if p.grad is not None]
+        value, norm = torch.stack([loss.detach(), nn.utils.get_total_norm(gradients)]).tolist()
+        for name, figure in (("loss", value), ("norm of the gradient", norm)):
+            if not math.isfinite(figure):
+                raise FloatingPointError(f"the {name} is {figure} at step {self.step}")
+        usual = max(1.0, abs(value) if self._usual_loss is None else self._usual_loss)
+        if abs(value) > EXPLODED * usual:
+            raise FloatingPointError(f"the loss is {value:.3g}, usually {usual:.3g}, at step {self.step}")
+        self._usual_loss = 0.98 * usual + 0.02 * abs(value)
 
     def _terms(self, early: bool) -> dict[str, tuple[float, torch.Tensor]]:
         """name -> (weight, mean over the batch). `early`: contrast, and no term that trusts a guess of the class."""
