@@ -56,6 +56,17 @@ def kl_z(
     return 0.5 * ((y * (quadratic + constant)).sum(1) - logvar.sum(1) - mu.shape[1])
 
 
+def log_normal(z: torch.Tensor, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+    """log N(z; mu, exp(logvar)), all (B, Z): (B,) nats."""
+    return -0.5 * ((z - mu).square() * (-logvar).exp() + logvar + math.log(2 * math.pi)).sum(1)
+
+
+def log_prior(z: torch.Tensor, y: torch.Tensor, prior_mu: torch.Tensor, prior_logvar: torch.Tensor) -> torch.Tensor:
+    """E_y log p(z|y) of z (B, Z): (B,) for y (B, C), priors (C, Z); `kl_z` is the mean of log q(z|x) less this."""
+    of_class = [log_normal(z, m, v) for m, v in zip(prior_mu, prior_logvar, strict=True)]
+    return (y * torch.stack(of_class, 1)).sum(1)
+
+
 def entropy(probs: torch.Tensor) -> torch.Tensor:
     """Entropy of each row: (B, C) -> (B,) nats."""
     return -(probs * probs.clamp_min(1e-8).log()).sum(1)
