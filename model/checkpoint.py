@@ -59,6 +59,10 @@ class Model:
         about = {**self.header, "format": FORMAT, "config": asdict(self.vae.config)}
         save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})
 
+    def is_finite(self) -> bool:
+        """Neither a weight nor a mixture holds a NaN or an infinity."""
+        return all(bool(t.isfinite().all()) for t in [*self.vae.state_dict().values(), *self.mixtures.tensors().values()])
+
     def predict_proba(self, images: Any) -> np.ndarray:
         """float32 (N, C), rows sum to one."""
         found = [self.vae.encode(x).logits.softmax(1) for x in self._batches(images)]
