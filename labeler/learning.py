@@ -85,8 +85,9 @@ class Learning:
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
         self.sync()
-        if row.metrics["learned_event_id"] == self.last_event_id:
-            self.learner.count_as_learned()
+        self.learned_event_id = row.metrics["learned_event_id"]
+        since = np.unique([e.sample_id for e in self.store.events(after=self.learned_event_id)]).astype(np.int64)
+        self.learner.count_as_learned(set(self.learner.labels) - set(self._positions(since).tolist()))
         return True
 
     def sync(self) -> bool:

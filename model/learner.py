@@ -145,9 +145,9 @@ class Learner:
         self.labels, self._changed = labels, True
         return True
 
-    def count_as_learned(self) -> None:
-        """The present labels were in the batches of the network that this learner goes on from."""
-        self.steps_with = dict.fromkeys(self.steps_with, FRESH)
+    def count_as_learned(self, positions: set[int]) -> None:
+        """The present labels of these were in the batches of the network that this learner goes on from."""
+        self.steps_with = {i: FRESH if i in positions else n for i, n in self.steps_with.items()}
 
     def unlearned(self) -> int:
         """Steps to go until every label was in the batches of at least FRESH of them (if all of the new fit in one)."""
