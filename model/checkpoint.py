@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from model import objective
 from model.device import Device
-from model.features import to_uint8, to_unit
+from model.features import as_trained_on, to_data, to_unit
 from model.generation import Mixtures
 from model.images import fit_all
 from model.ssvae import SSVAE, VAEConfig, sample_z
@@ -22,8 +22,11 @@ FORMAT = "labeler-ssvae-1"
 CHUNK = 1000
 
 
-def load(path: Path | str) -> "Model":
-    """The model in a file that Labeler wrote. ValueError for any other file."""
+def load(path: Path | str, vae: SSVAE | None = None) -> "Model":
+    """The model in a file that Labeler wrote. ValueError for any other file.
+
+    `vae`: of a wrapped model a new one, made by the same `SSVAE.wrap`, into which the weights are put.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}")
@@ -36,9 +39,30 @@ def load(path: Path | str) -> "Model":
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is not a Labeler model (format {header.get('format')!r}, expected {FORMAT!r})")
     mixtures = Mixtures(*(tensors.pop(f"mixtures.{name}") for name in ("weights", "means", "factors")))
-    vae = SSVAE(VAEConfig(**header["config"]))
-    vae.load_state_dict(tensors)
+    vae = _empty(path, header["config"], vae)
+    try:
+        vae.load_state_dict(tensors)
+    except RuntimeError as e:
+        raise ValueError(f"{path} holds other weights than the network given: {e}") from e
     return Model(vae.requires_grad_(False), mixtures, header)
+
+
+def _empty(path: Path, stored: dict[str, Any], given: SSVAE | None) -> SSVAE:
+    """A network for the weights in a file, by its configuration or as given."""
+    if "image_size" in stored:  # written before there were vectors
+        side = stored.pop("image_size")
+        stored["shape"] = (stored.pop("channels"), side, side)
+    config = VAEConfig(**{**stored, "shape": tuple(stored["shape"])})
+    if not config.wrapped:
+        return SSVAE(config)
+    if given is None:
+        raise ValueError(
+            f"{path} holds a wrapped model: its trunk and decoder are your own code. "
+            "Build them as before and give load(path, vae=SSVAE.wrap(trunk, decoder, ...))"
+        )
+    if given.config != config:
+        raise ValueError(f"{path} was written by a network with {config}; the one given has {given.config}")
+    return given
 
 
 class Model:
@@ -61,7 +85,9 @@ class Model:
 
     def is_finite(self) -> bool:
         """Neither a weight nor a mixture holds a NaN or an infinity."""
-        return all(bool(t.isfinite().all()) for t in [*self.vae.state_dict().values(), *self.mixtures.tensors().values()])
+        return all(
+            bool(t.isfinite().all()) for t in [*self.vae.state_dict().values(), *self.mixtures.tensors().values()]
+        )
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """float32 (N, C), rows sum to one."""
@@ -95,7 +121,7 @@ class Model:
                 z = sample_z(e.mu, e.logvar, generator)
                 log_ratio = objective.log_prior(z, y, self.vae.prior_mu, self.vae.prior_logvar)
                 log_ratio = log_ratio - objective.log_normal(z, e.mu, e.logvar)
-                log_weights.append(objective.log_px(self.vae.decode(z, y), x) + log_ratio)
+                log_weights.append(self.vae.log_px(self.vae.decode(z, y), x) + log_ratio)
             found.append(torch.stack(log_weights).logsumexp(0) - math.log(samples) - objective.kl_y(y))
         return self._joined(found)
 
@@ -108,7 +134,7 @@ class Model:
             e = self.vae.encode(x)
             y = e.logits.softmax(1)
             z = sample_z(e.mu, e.logvar, generator)
-            terms["log_px"].append(objective.log_px(self.vae.decode(z, y), x))
+            terms["log_px"].append(self.vae.log_px(self.vae.decode(z, y), x))
             terms["kl_z"].append(objective.kl_z(e.mu, e.logvar, y, self.vae.prior_mu, self.vae.prior_logvar))
             terms["kl_y"].append(objective.kl_y(y))
         return {name: self._joined(parts) for name, parts in terms.items()}
@@ -117,7 +143,7 @@ class Model:
     def reconstruct(self, images: Any) -> np.ndarray:
         """Encoded and decoded again as what the classifier takes them for: uint8, shape as of `as_class`."""
         encoded = [self.vae.encode(x) for x in self._batches(images)]
-        drawn = [to_uint8(self.vae.decode(e.mu, e.logits.softmax(1)).sigmoid()) for e in encoded]
+        drawn = [to_data(self.vae, self.vae.decode(e.mu, e.logits.softmax(1))) for e in encoded]
         return np.concatenate([self._no_images(), *drawn])
 
     @torch.inference_mode()
@@ -150,12 +176,11 @@ class Model:
 
     def _no_images(self) -> np.ndarray:
         """uint8 (0, S, S) or (0, S, S, 3): what an empty selection becomes."""
-        shape = (0, self.vae.config.image_size, self.vae.config.image_size)
-        return np.empty(shape if self.vae.config.channels == 1 else (*shape, 3), np.uint8)
+        return to_data(self.vae, torch.empty(0, *self.vae.config.shape))
 
     def _decoded(self, z: torch.Tensor, label: int) -> np.ndarray:
         y = self.vae.one_hot(torch.tensor([label], device=z.device))
-        return np.concatenate([to_uint8(self.vae.decode(p, y.expand(len(p), -1)).sigmoid()) for p in z.split(CHUNK)])
+        return np.concatenate([to_data(self.vae, self.vae.decode(p, y.expand(len(p), -1))) for p in z.split(CHUNK)])
 
     @torch.inference_mode()
     def _joined(self, parts: list[torch.Tensor], width: int | None = None) -> np.ndarray:
@@ -165,10 +190,7 @@ class Model:
 
     def _batches(self, images: Any) -> Any:
         """Chunks of prepared images as float tensors, without gradients."""
-        if isinstance(images, np.ndarray) and images.ndim == 2:
-            raise ValueError("expected images (N, H, W) or (N, H, W, 3); for one image pass image[None]")
-        config = self.vae.config
-        ready = fit_all(images, config.image_size, config.channels)
+        ready = as_trained_on(_prepared(images, self.vae.config), self.vae)
         with torch.inference_mode():
             for i in range(0, len(ready), CHUNK):
                 yield to_unit(ready[i : i + CHUNK], self._device)
@@ -181,3 +203,14 @@ class Model:
         if not 0 <= int(label) < len(self.classes):
             raise KeyError(f"no class number {label}; the model knows 0 to {len(self.classes) - 1}")
         return int(label)
+
+
+def _prepared(images: Any, config: VAEConfig) -> np.ndarray:
+    """Any images at the network's size; other arrays as they are. ValueError for a single one."""
+    if not (config.is_image and config.shape[1] == config.shape[2]):
+        return np.asarray(images).reshape(-1, *config.shape) if len(images) == 0 else np.asarray(images)
+    if isinstance(images, np.ndarray) and images.ndim == 2:
+        raise ValueError("expected images (N, H, W) or (N, H, W, 3); for one image pass image[None]")
+    if isinstance(images, np.ndarray) and images.shape[1:] == config.shape and images.dtype != np.uint8:
+        return images  # already as the network takes them, in [0, 1]
+    return fit_all(images, config.image_size, config.channels)

@@ -1,4 +1,4 @@
-"""What the current network makes of every image: the topmost layer of all, kept and refreshed a part at a time.
+"""Arrays as the network's x and back; the topmost layer of every image, kept and refreshed a part at a time.
 
 A forward pass over a large pool takes longer than the steps that a label calls for. So each version refreshes the
 rows that are oldest, and applies the newest classification layer to all of them.
@@ -8,13 +8,46 @@ import numpy as np
 import torch
 
 from model.device import Device
-from model.ssvae import SSVAE
+from model.ssvae import SSVAE, VAEConfig
 
 CHUNK = 2000
 
 
+def shape_of(images: np.ndarray) -> tuple[int, ...]:
+    """Shape of one x of the network: (channels, H, W) of uint8 images, the rest of the shape of other numbers."""
+    if images.dtype == np.uint8 and images.ndim in (3, 4):
+        return (1 if images.ndim == 3 else images.shape[3], *images.shape[1:3])
+    return tuple(images.shape[1:])
+
+
+def config_for(images: np.ndarray, n_classes: int) -> VAEConfig:
+    """Our own network for uint8 images (N, S, S[, 3]) or vectors (N, D). ValueError for other arrays."""
+    if images.dtype == np.uint8 and images.ndim in (3, 4):
+        return VAEConfig(shape_of(images), n_classes)
+    if images.ndim == 2 and images.dtype.kind in "iuf":
+        return VAEConfig(shape_of(images), n_classes, min(32, max(4, images.shape[1])), likelihood="gaussian")
+    raise ValueError(
+        f"the images are {images.dtype} {images.shape}; expected uint8 (N, S, S) or (N, S, S, 3), or vectors (N, D). "
+        "For other arrays give a network of your own: vae=SSVAE.wrap(...)"
+    )
+
+
+def as_trained_on(images: np.ndarray, vae: SSVAE) -> np.ndarray:
+    """The array itself where the network takes it as it is; real numbers standardised. ValueError for another shape."""
+    c = vae.config
+    if shape_of(images) != c.shape:
+        raise ValueError(f"the network takes x of shape {c.shape}; these images give {shape_of(images)}")
+    if c.likelihood == "gaussian":
+        return vae.standardised(images)
+    if images.dtype != np.uint8 and len(images) and not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"images of {images.dtype} must lie in [0, 1]; these go from {images.min()} to {images.max()}")
+    return images
+
+
 def to_unit(images: np.ndarray, device: Device) -> torch.Tensor:
-    """uint8 (B, H, W) or (B, H, W, 3) -> float (B, C, H, W) in [0, 1], channels last in memory."""
+    """uint8 (B, H, W) or (B, H, W, 3) -> float (B, C, H, W) in [0, 1], channels last in memory. Real numbers stay."""
+    if images.dtype != np.uint8:
+        return torch.from_numpy(np.array(images, np.float32)).to(device.torch)
     x = torch.from_numpy(np.array(images)).to(device.torch).float().div_(255)
     x = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
@@ -24,6 +57,14 @@ def to_uint8(pixel_probs: torch.Tensor) -> np.ndarray:
     """(B, C, H, W) in [0, 1] -> uint8 (B, H, W) or (B, H, W, 3)."""
     x = (pixel_probs.float() * 255).round().clamp(0, 255).to(torch.uint8).cpu()
     return (x[:, 0] if x.shape[1] == 1 else x.permute(0, 2, 3, 1)).numpy()
+
+
+def to_data(vae: SSVAE, decoded: torch.Tensor) -> np.ndarray:
+    """What `vae.decode` gave as data again: uint8 images, or float32 (B, *shape) in the units of the training data."""
+    x = vae.expected(decoded)
+    if vae.config.is_image:
+        return to_uint8(x)
+    return (vae.in_own_units(x) if vae.config.likelihood == "gaussian" else x).float().cpu().numpy()
 
 
 class Features:

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from model import generation, graph, objective
-from model.augment import augment
+from model.augment import augment, augment_vectors
 from model.device import Device, StepWatch, best_device
-from model.features import Features, to_unit
+from model.features import Features, as_trained_on, config_for, to_unit
 from model.networks import perceptual_layers
 from model.objective import Objective
 from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
@@ -50,9 +50,10 @@ def warm_up_steps(n_images: int) -> int:
 
 
 class Learner:
-    """images uint8 (N, S, S) or (N, S, S, 3); `held_out` (N,) bool: never trained on, neither image nor label.
+    """images uint8 (N, S, S) or (N, S, S, 3), or vectors float (N, D); with a `vae` of one's own, whatever it takes.
 
-    A label is a class index. Positions are rows of `images`; what they mean outside is the caller's affair.
+    `held_out` (N,) bool: never trained on, neither image nor label. A label is a class index. Positions are rows of
+    `images`; what they mean outside is the caller's affair.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Learner:
         config: LearnerConfig | None = None,
         rng_seed: int = 0,
         device: Device | None = None,
+        vae: SSVAE | None = None,
     ):
         self.config = config or LearnerConfig()
         self.device = device or best_device()
-        self.images = images
+        self._given = images
         self.held_out = np.zeros(len(images), bool) if held_out is None else held_out
         self.trainable = np.flatnonzero(~self.held_out)
         if len(self.trainable) < 2:
@@ -74,7 +76,6 @@ class Learner:
         self.rng = np.random.default_rng(rng_seed)
         self.generator = torch.Generator(self.device.name).manual_seed(rng_seed)
         torch.manual_seed(rng_seed)  # the initial weights: torch's layers take no generator
-        channels = 1 if images.ndim == 3 else images.shape[3]
         self.watch = StepWatch()
         self.step = 0
         self.warm_up_steps = (
@@ -89,11 +90,17 @@ class Learner:
         self.graph: graph.Graph | None = None
         self.graph_probs: np.ndarray | None = None
         self._graph_due = 0
-        self._start(SSVAE(VAEConfig(image_size=images.shape[1], channels=channels, n_classes=n_classes)))
+        vae = vae or SSVAE(config_for(images, n_classes))
+        if vae.config.n_classes != n_classes:
+            raise ValueError(f"the network given is for {vae.config.n_classes} classes, not {n_classes}")
+        if vae.lacks_units:
+            vae.standardise_by(images[self.trainable])
+        self._start(vae)
 
     def _start(self, vae: SSVAE) -> None:
         """Take `vae` as the present weights, with a fresh optimiser; features and graph follow when needed."""
         c = vae.config
+        self.images = as_trained_on(self._given, vae)
         self.vae = vae.to(self.device.torch).requires_grad_(True)
         nn.utils.convert_conv2d_weight_memory_format(self.vae, torch.channels_last)
         self.ema = copy.deepcopy(self.vae).requires_grad_(False).eval()
@@ -130,8 +137,8 @@ class Learner:
     def resume(self, vae: SSVAE, step: int) -> None:
         """Go on from a published network; it may know fewer classes than this learner."""
         config = VAEConfig(**{**vars(vae.config), "n_classes": self.n_classes})
-        if (config.image_size, config.channels) != (self.vae.config.image_size, self.vae.config.channels):
-            raise ValueError(f"the stored model sees {config.image_size}-pixel images, this project other ones")
+        if (config.shape, config.likelihood) != (self.vae.config.shape, self.vae.config.likelihood):
+            raise ValueError(f"the stored model sees x of shape {config.shape}, this project {self.vae.config.shape}")
         self.step = step
         self._start(vae if vae.config == config else with_classes(vae, config))
 
@@ -210,7 +217,7 @@ class Learner:
         rows, unlabeled = self._unlabeled_batch()
         x = to_unit(self.images[np.concatenate([labeled, unlabeled])], self.device)  # (n + B, C, H, W)
         y_labeled = torch.tensor([self.labels[i] for i in labeled.tolist()], dtype=torch.long, device=x.device)
-        moved = augment(x, self.generator, self.config.flip)
+        moved = self._augmented(x)
         with self.device.autocast():
             encoding = self.vae.encode(torch.cat([x, moved]))
             mu, logvar = encoding.mu[: len(x)], encoding.logvar[: len(x)]
@@ -225,7 +232,7 @@ class Learner:
         scale = min(1.0, 784 / x[0].numel())  # one balance of the terms for every image size
         kl = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)
         kl = torch.cat([kl[:n], kl[n:] + objective.kl_y(y_unlabeled)])
-        bound = objective.log_px(pixel_logits, x) - beta * kl
+        bound = self.vae.log_px(pixel_logits, x) - beta * kl
         terms = {"elbo": (-scale, bound[n:].mean())}
         if early and o.contrast:
             heads = self.vae.contrast(encoding.h.float())
@@ -245,7 +252,7 @@ class Learner:
             terms["propagation"] = (o.propagation, objective.propagation(other[n:], pseudo, sure))
         part = slice(n, n + self.config.partial_batch)
         if o.perceptual:
-            terms["perceptual"] = (o.perceptual, self._perceptual(pixel_logits[part].sigmoid(), x[part]))
+            terms["perceptual"] = (o.perceptual, self._perceptual(self.vae.expected(pixel_logits[part]), x[part]))
         if o.cycle:
             terms["cycle"] = (o.cycle, self._cycle(mu, logvar))
         if o.adversary:
@@ -261,9 +268,14 @@ class Learner:
         rows = self.rng.integers(len(self.graph.positions), size=size)
         return rows, self.graph.positions[rows]
 
+    def _augmented(self, x: torch.Tensor) -> torch.Tensor:
+        if self.vae.config.likelihood == "gaussian":
+            return augment_vectors(x, self.generator)
+        return augment(x, self.generator, self.config.flip)
+
     def _perceptual(self, drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         with self.device.autocast():
-            layers = perceptual_layers(self.ema.trunk, drawn.contiguous(memory_format=torch.channels_last))
+            layers = perceptual_layers(self.ema.trunk, drawn)
             with torch.no_grad():
                 of_real = perceptual_layers(self.ema.trunk, real)
         return objective.perceptual(layers, of_real)
@@ -274,8 +286,8 @@ class Learner:
         asked = torch.from_numpy(self.rng.integers(self.n_classes, size=len(some))).to(mu.device)
         with self.device.autocast():
             z = sample_z(mu[some], logvar[some], self.generator)
-            drawn = self.vae.decode(z, self.vae.one_hot(asked)).sigmoid()
-            seen = self.ema.encode(augment(drawn, self.generator)).logits
+            drawn = self.vae.expected(self.vae.decode(z, self.vae.one_hot(asked)))
+            seen = self.ema.encode(self._augmented(drawn)).logits
         return F.cross_entropy(seen, asked)
 
     def _fooled(self, z: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

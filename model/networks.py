@@ -1,11 +1,13 @@
-"""Encoder trunk and decoder for square images from 8x8 to 64x64, gray or colour.
+"""Encoder trunk and decoder: convolutions for square images from 8x8 to 64x64, gray or colour, an MLP for vectors.
 
-Both halve or double the side twice up to 32 pixels and three times above. The first halving is a PixelUnshuffle:
+Images are halved or doubled twice up to 32 pixels and three times above. The first halving is a PixelUnshuffle:
 on a CPU it is three times faster than a convolution at full resolution.
 """
 
 import torch
 from torch import nn
+
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Tanh)
 
 
 def _blocks(image_size: int) -> int:
@@ -53,11 +55,31 @@ def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.M
     return [nn.Conv2d(inputs, outputs, kernel, stride, 1), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
+def mlp_trunk(dim: int, width: int, h_dim: int) -> nn.Sequential:
+    """x (B, dim), standardised -> topmost layer h (B, h_dim), after a ReLU."""
+    return nn.Sequential(*_linear_norm(dim, width), *_linear_norm(width, width), *_linear_norm(width, h_dim))
+
+
+def mlp_decoder(dim: int, width: int, in_dim: int) -> nn.Sequential:
+    """(B, in_dim) = z beside y -> means (B, dim) of the standardised features."""
+    return nn.Sequential(nn.Linear(in_dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, dim))
+
+
+def _linear_norm(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
+
+
 def perceptual_layers(trunk: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
-    """The trunk's ReLU outputs for x, from the first to the topmost."""
-    found = []
-    for layer in trunk.children():
-        x = layer(x)
-        if isinstance(layer, nn.ReLU):
-            found.append(x)
-    return found
+    """What the activations of any trunk give for x, in the order of their call, and last the topmost layer h."""
+    found: list[torch.Tensor] = []
+
+    def keep(layer: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        found.append(output)
+
+    hooks = [layer.register_forward_hook(keep) for layer in trunk.modules() if isinstance(layer, ACTIVATIONS)]
+    try:
+        h = trunk(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found if found and found[-1] is h else [*found, h]

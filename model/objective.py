@@ -42,6 +42,12 @@ def log_px(pixel_logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return -F.binary_cross_entropy_with_logits(pixel_logits, x, reduction="none").flatten(1).sum(1)
 
 
+def log_px_gaussian(means: torch.Tensor, x: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """log p(x|z,y), independent Gaussians, summed over features: (B,) nats for x, means (B, ...), variance (...)."""
+    squares = (x - means).square() / variance
+    return -0.5 * (squares + variance.log() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
 def kl_z(
     mu: torch.Tensor, logvar: torch.Tensor, y: torch.Tensor, prior_mu: torch.Tensor, prior_logvar: torch.Tensor
 ) -> torch.Tensor:

@@ -151,7 +151,7 @@ def test_a_learner_goes_on_from_a_published_file_and_makes_room_for_a_class(trai
 
 def test_a_network_cannot_forget_classes():
     with pytest.raises(ValueError, match="cannot shrink"):
-        with_classes(SSVAE(VAEConfig(image_size=8, n_classes=3)), VAEConfig(image_size=8, n_classes=2))
+        with_classes(SSVAE(VAEConfig((1, 8, 8), n_classes=3)), VAEConfig((1, 8, 8), n_classes=2))
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_not_a_version(digits):
