@@ -1,14 +1,16 @@
 """What the trainer publishes and the page reads: one folder of arrays and weights for each version of the model.
 
 A version is written under a temporary name, renamed, and only then entered in the database, so that a reader
-sees a whole version or none.
+sees a whole version or none. Between two versions each label brings a new ranking: one file in the folder of the
+newest version, replaced by rename, with what changes at once.
 """
 
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +19,18 @@ import numpy as np
 if TYPE_CHECKING:
     from storage import Store
 
+RANKING = "ranking.npz"
 ARRAYS = ("sample_ids", "probs", "scores", "ranking", "embeddings", "generated")
 
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """One published version. The arrays are memory-mapped; all but `ranking` and `generated` share their rows.
+    """One published version, with the newest ranking on it. All arrays but `ranking` and `generated` share their rows.
 
     sample_ids int64 (N,) ascending; probs float32 (N, C) with columns in the order of class_ids;
     scores float32 (N,), higher = ask sooner; ranking int64 (M,) sample ids, the one to ask first in front;
     embeddings float16 (N, Z); generated uint8 (C, n, H, W) or (C, n, H, W, 3), the same latents in every version.
+    `last_event_id` is the newest event that probs, scores and ranking know; `labels` those that the weights learned from.
     """
 
     version: int
@@ -43,6 +47,12 @@ class Published:
     ranking: np.ndarray
     embeddings: np.ndarray
     generated: np.ndarray
+    as_written: int | None = None  # when the ranking's file was written; None for the version's own ranking
+
+    @property
+    def ranking_key(self) -> tuple[int, int | None]:
+        """Another one for each ranking."""
+        return self.version, self.as_written
 
     def position(self, sample_id: int) -> int | None:
         """Row of a sample in this version's arrays; None when it was imported later."""
@@ -95,19 +105,56 @@ def publish(
     )
 
 
+def publish_ranking(
+    home: Path, *, acquisition: str, last_event_id: int, probs: np.ndarray, scores: np.ndarray, ranking: np.ndarray
+) -> None:
+    """A new ranking on the version in the folder `home`; gone with it. FileNotFoundError when it is gone already."""
+    draft = home / f".ranking-{uuid.uuid4().hex}"
+    try:
+        with open(draft, "wb") as f:  # not synced to disk: the trainer makes it anew in a moment
+            about = {"acquisition": np.array(acquisition), "last_event_id": np.array(last_event_id)}
+            np.savez(f, probs=probs, scores=scores, ranking=ranking, **about)
+        draft.replace(home / RANKING)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _with_newest_ranking(version: Published, last_event_id: int) -> Published:
+    """`version` with the ranking in its folder, if there is one that knows at least the event given."""
+    path = version.folder / RANKING
+    try:
+        written = path.stat().st_mtime_ns
+        if written == version.as_written:
+            return version
+        with np.load(path, allow_pickle=False) as f:
+            if f["last_event_id"] < last_event_id or len(f["probs"]) != len(version.sample_ids):
+                return version
+            return replace(
+                version,
+                acquisition=str(f["acquisition"]),
+                last_event_id=int(f["last_event_id"]),
+                probs=f["probs"],
+                scores=f["scores"],
+                ranking=f["ranking"],
+                as_written=written,
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or torn by a power cut
+        return version
+
+
 def newest(folder: Path, store: "Store", known: Published | None = None) -> Published | None:
     """The newest version whose files are all there. `known` is returned as it is while nothing newer exists."""
     row = store.newest_version()
     if row is None:
         return None
     if known is not None and known.version == row.version:
-        return known
+        return _with_newest_ranking(known, known.last_event_id)
     home = folder / row.folder
     try:
         arrays = {name: np.load(home / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
     except (FileNotFoundError, ValueError):  # pruned a moment ago, or torn by a power cut: keep what we have
         return known
-    return Published(
+    version = Published(
         version=row.version,
         folder=home,
         class_ids=list(row.metrics["class_ids"]),
@@ -118,6 +165,7 @@ def newest(folder: Path, store: "Store", known: Published | None = None) -> Publ
         metrics=row.metrics,
         **arrays,
     )
+    return _with_newest_ranking(version, row.last_event_id)
 
 
 def prune(folder: Path, store: "Store") -> None:
@@ -130,9 +178,8 @@ def prune(folder: Path, store: "Store") -> None:
             store.drop_version(v.version)
             shutil.rmtree(home, ignore_errors=True)
             continue
-        for name in ARRAYS:
-            if name != "generated":
-                (home / f"{name}.npy").unlink(missing_ok=True)
+        for name in (RANKING, *(f"{array}.npy" for array in ARRAYS if array != "generated")):
+            (home / name).unlink(missing_ok=True)
 
 
 def _milestones(versions: list[Any]) -> set[int]:

@@ -52,16 +52,52 @@ def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     return Graph(positions, features, (scale @ w @ scale).tocsr().astype(np.float32), typicality / typicality.max())
 
 
-def propagate(graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int = 30) -> np.ndarray:
-    """probs (n, C) of every node, from the `labels` of the nodes in `rows`.
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Labels spread over a graph, one column for each class, so that the next label changes one column."""
+
+    f: np.ndarray  # (n, C) float32
+    of_class: tuple[bytes, ...]  # the labeled rows of each class
+
+    @property
+    def probs(self) -> np.ndarray:
+        """(n, C), rows sum to one; uniform where no label reaches."""
+        total = self.f.sum(1, keepdims=True)
+        known = self.f / np.maximum(total, 1e-12)
+        return np.where(total > 1e-12, known, 1 / self.f.shape[1]).astype(np.float32)
+
+
+def spread(
+    graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, before: Spread | None = None, steps: int = 30
+) -> Spread:
+    """Labels of the nodes in `rows` over the graph; what `before` holds of the same graph is not done again.
 
     F <- .99 S F + .01 Y, where the labels of a class share one unit of Y between them: a class that was asked about
     often, because it is hard, must not win by the number of its labels.
     """
-    y = np.zeros((len(graph.positions), n_classes), np.float32)
-    y[rows, labels] = 1 / np.bincount(labels, minlength=n_classes)[labels]
-    f = y
+    of_class = tuple(np.sort(rows[labels == k]).tobytes() for k in range(n_classes))
+    f = np.zeros((len(graph.positions), n_classes), np.float32)
+    kept = min(n_classes, 0 if before is None else before.f.shape[1])
+    changed = [k for k in range(n_classes) if k >= kept or before is None or before.of_class[k] != of_class[k]]
+    if before is not None:
+        f[:, :kept] = before.f[:, :kept]
+    y = np.zeros((len(graph.positions), len(changed)), np.float32)
+    for column, k in enumerate(changed):
+        mine = np.frombuffer(of_class[k], rows.dtype)
+        y[mine, column] = 1 / max(len(mine), 1)
+    new = y
     for _ in range(steps):
-        f = 0.99 * (graph.affinity @ f) + 0.01 * y
-    total = f.sum(1, keepdims=True)
-    return np.where(total > 1e-12, f / np.maximum(total, 1e-12), 1 / n_classes).astype(np.float32)
+        new = 0.99 * (graph.affinity @ new) + 0.01 * y
+    f[:, changed] = new
+    return Spread(f, of_class)
+
+
+def propagate(graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int = 30) -> np.ndarray:
+    """probs (n, C) of every node, from the `labels` of the nodes in `rows`; see `spread`."""
+    return spread(graph, rows, labels, n_classes, steps=steps).probs
+
+
+def sharpened(probs: np.ndarray, power: float = 4.0) -> np.ndarray:
+    """probs (n, C) raised to a power: what is spread is smooth, its largest share is right far more often."""
+    sharp = probs**power
+    return sharp / (sharp.sum(1, keepdims=True) + 1e-12)
