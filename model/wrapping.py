@@ -104,7 +104,9 @@ class OwnDecoder(nn.Module):
 def own_h(trunk: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
     """The trunk's h of two x in [0, 1]: (2, h_dim). ValueError where that is no h."""
     _must_be_module("encoder_trunk", trunk)
-    h = _tried(OwnTrunk(trunk), torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)), "encoder_trunk", "x")
+    h = _tried(trunk, torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)), "encoder_trunk", "x").flatten(
+        1
+    )
     if h.dim() != 2 or len(h) != 2:
         raise ValueError(f"encoder_trunk gives {tuple(h.shape)} for two x of shape {shape}; expected (2, h_dim)")
     return h
