@@ -5,6 +5,7 @@ The trainer process and `labeler simulate` both go through here; neither has a l
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +28,20 @@ STRIP = 8  # generated images of each class on the page
 
 
 class Learning:
-    """One learner over all images of a project. Everything here takes and gives sample ids and class ids."""
+    """One learner over all images of a project. Everything here takes and gives sample ids and class ids.
 
-    def __init__(self, project: "Project", config: LearnerConfig | None = None, rng_seed: int = 0):
-        self.project, self.store = project, project.store
+    `setbacks` are the reasons for which learners before this one diverged: each halves the rate, and takes other
+    batches and other first weights.
+    """
+
+    def __init__(
+        self,
+        project: "Project",
+        config: LearnerConfig | None = None,
+        rng_seed: int = 0,
+        setbacks: Sequence[str] = (),
+    ):
+        self.project, self.store, self.setbacks = project, project.store, list(setbacks)
         images = project.images()
         self.sample_ids, self.images = images.sample_ids, images.array
         self.class_ids = [c.id for c in self.store.classes()]
@@ -55,7 +66,8 @@ class Learning:
                 **self.store.setting("learner", {}),
             }
         )
-        self.learner = Learner(self.images, len(self.class_ids), held_out, config, rng_seed)
+        config = replace(config, lr=config.lr / 2 ** len(setbacks))
+        self.learner = Learner(self.images, len(self.class_ids), held_out, config, rng_seed + 1000 * len(setbacks))
         self.last_event_id = 0
         self.learned_event_id = 0
         self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
@@ -79,7 +91,7 @@ class Learning:
         file = self.project.folder / row.folder / "model.safetensors"
         try:
             model = checkpoint.load(file)
-            if model.header["class_ids"] != self.class_ids[: len(model.header["class_ids"])]:
+            if model.header["class_ids"] != self.class_ids[: len(model.header["class_ids"])] or not model.is_finite():
                 return False
             self.learner.resume(model.vae, row.steps)
         except (FileNotFoundError, ValueError):
@@ -149,8 +161,10 @@ class Learning:
         return self._prototypes
 
     def publish(self, acquisition_name: str, version: int | None = None) -> int:
-        """Publish what is known now; the number of the version."""
+        """Publish what is known now; the number of the version. FloatingPointError rather than one that is spoilt."""
         learner = self.learner
+        if not self.model().is_finite():
+            raise FloatingPointError(f"a weight is not finite at step {learner.step}")
         if not self._seen_whole and not learner.warming_up:
             learner.features.refresh(learner.ema, np.arange(len(self.images)), learner.step)
             self._seen_whole = True
@@ -160,8 +174,10 @@ class Learning:
             learner.features.refresh(learner.ema, held_out, learner.step)
         if learner.graph is None and not learner.warming_up:
             learner.build_graph()
-        learner.fit_mixtures()
         probs = learner.features.probs(learner.ema)
+        if not np.isfinite(probs).all():
+            raise FloatingPointError(f"a probability is not finite at step {learner.step}")
+        learner.fit_mixtures()
         scores, ranking, name = self.rank(acquisition_name, probs)
         model = self.model()
         newest = self.store.newest_version()
@@ -210,6 +226,8 @@ class Learning:
             "seconds": round(self.seconds, 1),
             "learned_event_id": self.learned_event_id,
         }
+        if self.setbacks:
+            found["setbacks"] = self.setbacks
         if len(self.validation):
             terms = {name: float(v.mean()) for name, v in model.elbo_terms(self.images[self.validation]).items()}
             terms["elbo"] = terms["log_px"] - terms["kl_z"] - terms["kl_y"]
