@@ -12,6 +12,7 @@ from typing import Any
 
 from labeler.learning import DEFAULT_ACQUISITION, Learning
 from labeler.project import Project
+from labeler.ranker import Ranker
 from storage import AlreadyRunning
 
 BEAT_EVERY = 1.0  # seconds
@@ -21,6 +22,10 @@ CYCLE = 25  # steps after which a version is published although a great many lab
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
 SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
 FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
+SETBACKS = (
+    5  # divergences in a row that are met with a lower rate; after one more only something new is a reason to try
+)
+STEADY = 1000  # steps without divergence after which earlier ones no longer count
 
 
 log = logging.getLogger(__name__)
@@ -78,23 +83,35 @@ def train(folder: Path, until_settled: bool = False, on_progress: Progress | Non
 
 
 def _until_done(project: Project, report: Report, until_settled: bool, on_progress: Progress | None) -> None:
-    while True:
-        learning = _when_ready(project, report, until_settled)
-        if not Course(project, learning, report, on_progress).run(until_settled):
-            return
-        # images or classes were added: begin again on all of them, from the newest version
+    course: Course | None = None
+    ranker = Ranker(project.store, lambda: course.learning if course else None, report.lost)
+    ranker.start()
+    try:
+        while True:
+            learning = _when_ready(project, report, until_settled)
+            course = Course(project, learning, report, on_progress)
+            if not course.run(until_settled):
+                return
+            # images or classes were added: begin again on all of them, from the newest version
+    finally:
+        report.lost.set()
+        ranker.join(5)
 
 
 def _when_ready(project: Project, report: Report, until_settled: bool) -> Learning:
     """A learner over the project's images, as soon as there are classes and at least two images."""
     while True:
         try:
-            return Learning(project, rng_seed=project.store.setting("rng_seed", 0))
+            return Learning(project, rng_seed=_rng_seed(project))
         except ValueError as e:
             if until_settled:
                 raise
             report.say("idle", message=str(e))
         _wait(report, 1.0)
+
+
+def _rng_seed(project: Project) -> int:
+    return int(project.store.setting("rng_seed", 0))
 
 
 def _wait(report: Report, seconds: float) -> None:
@@ -105,57 +122,102 @@ def _wait(report: Report, seconds: float) -> None:
 class Course:
     """One learner's way: warm-up, then cycles of steps and versions, then rest until an event wakes it."""
 
-    def __init__(
-        self,
-        project: Project,
-        learning: Learning,
-        report: Report,
-        on_progress: Progress | None = None,
-    ):
+    def __init__(self, project: Project, learning: Learning, report: Report, on_progress: Progress | None = None):
         self.project, self.store, self.learning, self.report = project, project.store, learning, report
         self.on_progress = on_progress
+        self.began_at_step = 0  # after the last divergence
+        self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = 0.0
         self.published: tuple[int, str] | None = None  # (event id, acquisition) of the newest version of this course
         self.changed_at_step = 0
         self.history: list[float] = []  # total loss, one entry a step since the last change
 
     def run(self, until_settled: bool) -> bool:
-        """True when images or classes were added, so that a new learner is due; False when it is done."""
-        learner = self.learning.learner
+        """True when a new learner is due, mostly for images or classes that were added; False when it is done."""
         if self.learning.resume():
             self.say("learning")
         self.learning.sync()
         while not self.report.lost.is_set():
-            if self.store.setting("paused", False) and not until_settled:
-                self.say("paused")
-                _wait(self.report, LOOK_EVERY)
-            elif learner.warming_up:
-                self._warm_up()
-            elif self._cycle():
+            try:
+                if self._turn(until_settled):
+                    continue
+            except FloatingPointError as e:
+                if len(self.learning.setbacks) == SETBACKS:
+                    self._give_up(str(e), until_settled)
+                    return True
+                self._roll_back(str(e))
                 continue
-            elif until_settled:
+            if until_settled:
                 return False
-            else:
-                self.say("idle")
-                self._rest()
+            self.say("paused" if self._paused() else "idle")
+            self._rest()
             if self._outgrown():
                 return True
         raise Lost("another trainer took over this project")
 
-    def say(self, phase: str, **more: Any) -> None:
+    def _paused(self) -> bool:
+        return bool(self.store.setting("paused", False))
+
+    def _turn(self, until_settled: bool) -> bool:
+        """Do the next thing; False when there is nothing to do. FloatingPointError when training diverges."""
+        learner = self.learning.learner
+        if learner.step - self.began_at_step > STEADY:
+            self.learning.setbacks, self.setback = [], ""
+        if self._paused() and not until_settled:
+            return False
+        if learner.warming_up:
+            self._warm_up()
+            return True
+        return self._cycle()
+
+    def say(self, phase: str, message: str = "") -> None:
         learner = self.learning.learner
         if self.on_progress:
             last = learner.warm_up_steps if learner.warming_up else self.changed_at_step + learner.config.settle_most
             self.on_progress(learner.step, last)
         self.report.say(
             phase,
+            message=message,
             step=learner.step,
             steps_total=learner.warm_up_steps if learner.warming_up else None,
             step_ms=round(1000 * learner.step_seconds, 1),
             threads=learner.watch.threads,
-            **more,
         )
 
+    # ---------- divergence ----------
+    def _roll_back(self, reason: str) -> None:
+        """On from the newest version, or from the beginning without one: fresh optimiser, half the rate, new draws."""
+        self.learning = Learning(
+            self.project, rng_seed=_rng_seed(self.project), setbacks=[*self.learning.setbacks, reason]
+        )
+        newest = self.store.newest_version()
+        resumed = self.learning.resume()
+        self.learning.sync()
+        self.began_at_step = self.learning.learner.step
+        self._begin_again()
+        to = f"to version {newest.version}" if resumed and newest else "to the beginning, as there is no version yet"
+        self.setback = f"Training diverged: {reason}. It went back {to} and goes on at a lower rate."
+        log.warning(self.setback)
+
+    def _give_up(self, reason: str, until_settled: bool) -> None:
+        """Rest until something new gives a reason to try again. RuntimeError where nothing new can come."""
+        message = (
+            f"Training diverged {SETBACKS + 1} times in a row: {reason}. No label is lost, and what was published is "
+            "sound. It tries again at the next label or import, or when the trainer is started again."
+        )
+        log.error(message)
+        if until_settled:
+            raise RuntimeError(message)
+        self.say("failed", message)
+        known = self._known()
+        while self._known() == known:
+            _wait(self.report, LOOK_EVERY)
+
+    def _known(self) -> tuple[Any, ...]:
+        classes = [c.id for c in self.store.classes()]
+        return self.store.last_event_id(), self.store.last_sample_id(), classes, self._paused()
+
+    # ---------- what there is to do ----------
     def _rest(self) -> None:
         """Until there is a newer event, or a second has passed: then the rest is looked at too."""
         for _ in range(round(1 / LOOK_EVERY)):
@@ -180,7 +242,7 @@ class Course:
         """A slice of the warm-up. Labels given meanwhile are learned from at once and published now and then."""
         self.learning.improve(SLICE)
         self.learning.sync()
-        self.say("warm_up")
+        self.say("warm_up", self.setback)
         known = self.published[0] if self.published else 0
         news = self.learning.learner.labels and self.learning.learned_event_id > known
         if not self.learning.learner.warming_up:
@@ -228,7 +290,7 @@ class Course:
         self.history += [sum(weights.get(n, 1) * v for n, v in learner.losses.items() if "elbo" not in n)] * SLICE
         if self.learning.sync():
             self._begin_again()
-        self.say(phase)
+        self.say(phase, self.setback)
 
     def _settled(self) -> bool:
         """Nothing new, and the loss flat: it fell by less than FLAT over the last 150 steps."""

@@ -47,7 +47,7 @@ def main() -> int:
         train(arguments.project)
     except KeyboardInterrupt:
         return 0
-    except (Lost, RuntimeError, ValueError, OSError, FloatingPointError) as e:  # the server starts it again
+    except (Lost, RuntimeError, ValueError, OSError) as e:  # the server starts it again
         print(f"labeler trainer: {e}", file=sys.stderr)
         return 1
     return 0

@@ -1,19 +1,24 @@
 """The trainer on a small project of real digits: what it publishes, when it goes on, when it rests, how it ends."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from labeler import Project
-from labeler.course import Course, Report, train
+from labeler.course import Course, Lost, Report, train
 from labeler.learning import Learning
+from model import load
+from model.learner import Learner
 from model.objective import PAPER
 
 QUICK = {
@@ -212,6 +217,123 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+
+
+def diverging(project: Project, spoil: Callable[[Learner], None]) -> Course:
+    """A course whose learner is spoilt once, soon after it took its first steps."""
+    course = Course(project, Learning(project), Report(project))
+    spoilt: list[int] = []
+
+    def once(done: int, total: int) -> None:
+        spoilt.append(done)
+        if len(spoilt) == 3:
+            spoil(course.learning.learner)
+
+    course.on_progress = once
+    return course
+
+
+def spoil_gradient(learner: Learner) -> None:
+    learner.vae.classifier.weight.register_hook(lambda gradient: gradient * float("nan"))
+
+
+@torch.no_grad()
+def explode_weights(learner: Learner) -> None:
+    for weights in learner.vae.parameters():
+        weights.mul_(1e3)
+
+
+@torch.no_grad()
+def spoil_running_mean(learner: Learner) -> None:
+    learner.ema.prior_mu.fill_(float("inf"))
+
+
+def assert_all_is_finite(project: Project) -> None:
+    """Every number of every version that is still there."""
+    folders = list((project.folder / "models").iterdir())
+    assert folders
+    for folder in folders:
+        assert load(folder / "model.safetensors").is_finite()
+        assert all(np.isfinite(np.load(file)).all() for file in folder.glob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (spoil_gradient, "the norm of the gradient is nan"),
+        (explode_weights, "the loss is .*, usually"),
+        (spoil_running_mean, "a weight is not finite"),
+    ],
+)
+def test_a_diverging_trainer_goes_on_from_its_last_version_and_says_so(digit_project, course, caplog, spoil, reason):
+    label(digit_project, 12)
+    to_rest(course)
+    before = digit_project.published()
+    label(digit_project, 5, first=12)
+    course = diverging(digit_project, spoil)
+    assert not course.run(until_settled=True)
+    after = digit_project.published()
+    assert (after.labels, after.metrics["learned_event_id"]) == (17, digit_project.store.last_event_id())
+    assert after.steps >= before.steps + 10
+    assert len(after.metrics["setbacks"]) == 1
+    assert "setbacks" not in before.metrics
+    assert course.learning.learner.config.lr == 0.0005
+    told = course.report.info["message"]
+    back = before.version + 1  # a trainer that starts publishes how things stand
+    assert re.match(f"Training diverged: {reason}.* at step .* It went back to version {back} ", told)
+    assert told in caplog.text
+    assert_all_is_finite(digit_project)
+
+
+def test_without_a_version_it_begins_the_warm_up_again_with_other_weights(digit_project, caplog):
+    digit_project.store.set_setting("learner", {**QUICK, "warm_up_steps": 20})
+    label(digit_project, 12)
+    course = diverging(digit_project, spoil_gradient)
+    first = course.learning.learner.vae.prior_mu.detach().clone()
+    assert not course.run(until_settled=True)
+    assert "to the beginning" in caplog.text
+    published = digit_project.published()
+    assert published.labels == 12
+    assert published.steps >= 40
+    again = Learning(digit_project, setbacks=published.metrics["setbacks"]).learner.vae.prior_mu
+    assert not torch.equal(first, again)
+    assert_all_is_finite(digit_project)
+
+
+def test_one_that_goes_on_diverging_gives_up_and_tries_again_when_there_is_something_new(digit_project):
+    store = digit_project.store
+    label(digit_project, 10)
+    store.set_setting("learner", {**QUICK, "lr": 1e30})
+    with pytest.raises(RuntimeError, match="diverged 6 times in a row"):
+        train(digit_project.folder, until_settled=True)
+    assert store.versions() == []
+    with ThreadPoolExecutor() as pool:
+        trainer = pool.submit(train, digit_project.folder)
+        until(lambda: (store.process("trainer") or {}).get("phase") == "failed")
+        assert "diverged 6 times in a row" in store.process("trainer")["message"]
+        store.set_setting("learner", QUICK)
+        label(digit_project, 5, first=10)
+        until(lambda: (v := store.newest_version()) is not None and v.labels == 15)
+        store.let_go("trainer", store.process("trainer")["holder"])
+        with pytest.raises(Lost):
+            trainer.result(30)
+    assert_all_is_finite(digit_project)
+
+
+def test_a_trainer_that_starts_again_learns_only_what_its_last_version_had_not(digit_project, course):
+    ids = label(digit_project, 12)
+    to_rest(course)
+    loop = digit_project.loop()
+    loop.answer(ids[3], 9)
+    loop.answer(ids[4], 9)
+    loop.undo()
+    label(digit_project, 2, first=12)
+    learning = Learning(digit_project)
+    assert learning.resume()
+    lacking = [p for p in learning.learner.labels if learning.learner.lacks_steps(p)]
+    assert (
+        lacking == learning._positions(np.array([*ids[3:5], *digit_project.store.sample_ids("pool")[12:14]])).tolist()
+    )
 
 
 def test_old_versions_are_pruned_but_the_milestones_keep_their_weights(digit_project, course):
