@@ -6,14 +6,18 @@ The trainer process and `labeler simulate` both go through here; neither has a l
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labeler import published
 from model import ACQUISITIONS, acquisition, checkpoint
+from model.graph import Graph
+from model.instant import Instant
 from model.learner import Learner, LearnerConfig
 from model.objective import PRESETS
+from model.ssvae import SSVAE
 
 if TYPE_CHECKING:
     from labeler.project import Project
@@ -73,6 +77,8 @@ class Learning:
         self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
         self._prototypes: np.ndarray | None = None
         self._seen_whole = False
+        self.look: tuple[Path, Instant] | None = None  # folder of the newest version, and what ranks anew on it
+        self.published_event_id = 0  # the newest event that the newest version knows
         self.seconds = 0.0  # spent on steps, by this process
 
     def _positions(self, sample_ids: np.ndarray) -> np.ndarray:
@@ -107,15 +113,7 @@ class Learning:
         newest = self.store.last_event_id()
         if newest == self.last_event_id:
             return False
-        index = {class_id: i for i, class_id in enumerate(self.class_ids)}
-        named = self.store.labels(purpose=None, split="pool")
-        ids = np.fromiter(named, np.int64, len(named))
-        at = np.searchsorted(self.sample_ids, ids).clip(max=len(self.sample_ids) - 1)
-        labels = {
-            int(p): index[named[int(i)]]
-            for i, p in zip(ids, at, strict=True)
-            if self.sample_ids[p] == i and named[int(i)] in index
-        }
+        labels = self.labels_now()
         before = self.learner.labels
         changed = self.learner.set_labels(labels)
         fresh = [p for p, y in self.learner.labels.items() if before.get(p) != y]
@@ -136,34 +134,52 @@ class Learning:
         """Pool images without a decision. Leased ones stay in: whoever gives one back wants it ranked at once."""
         return self.pool[~np.isin(self.sample_ids[self.pool], self.store.decided_ids())]
 
-    def rank(self, name: str, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-        """(scores (N,), ranking as sample ids, the acquisition that made it)."""
-        learner = self.learner
-        if learner.warming_up:  # features and probabilities mean nothing yet
+    def labels_now(self) -> dict[int, int]:
+        """Position -> class of every label that holds, read from the record: whatever thread asks."""
+        index = {class_id: i for i, class_id in enumerate(self.class_ids)}
+        named = self.store.labels(purpose=None, split="pool")
+        ids = np.fromiter(named, np.int64, len(named))
+        at = np.searchsorted(self.sample_ids, ids).clip(max=len(self.sample_ids) - 1)
+        return {
+            int(p): index[named[int(i)]]
+            for i, p in zip(ids, at, strict=True)
+            if self.sample_ids[p] == i and named[int(i)] in index
+        }
+
+    def rank(
+        self, name: str, probs: np.ndarray, nodes: Graph | None, labels: dict[int, int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """(scores (N,), ranking as sample ids, the acquisition that made it). `nodes`: the graph, None in the warm-up.
+
+        Touches nothing that changes in the steps, so that it may run beside them.
+        """
+        if nodes is None:  # features and probabilities mean nothing yet
             name = "random"
-        labeled = np.fromiter(learner.labels, np.int64, len(learner.labels))
-        first = np.empty(0, np.int64)
-        if name != "random":
-            first = self._cold_start(labeled)
-        scores, ranking = acquisition.rank(name, probs, self.open_positions(), learner.graph, labeled, first, self.rng)
+        labeled = np.fromiter(labels, np.int64, len(labels))
+        first = np.empty(0, np.int64) if name == "random" else self._cold_start(labeled)
+        scores, ranking = acquisition.rank(name, probs, self.open_positions(), nodes, labeled, first, rng)
         return scores, self.sample_ids[ranking], name
 
     def _cold_start(self, labeled: np.ndarray) -> np.ndarray:
         """Prototypes of the clusters of the warmed-up features, until two for each class are labeled."""
-        wanted = int(np.clip(2 * len(self.class_ids), 10, 50))
-        if len(labeled) >= wanted or self.learner.graph is None:
+        if len(labeled) >= self._first_wanted() or self._prototypes is None:
             return np.empty(0, np.int64)
-        if self._prototypes is None:
-            graph = self.learner.graph
-            is_open = ~np.isin(graph.positions, labeled)
-            rows = acquisition.prototypes(graph, wanted - len(labeled), self.rng, is_open)
-            self._prototypes = graph.positions[rows]
         return self._prototypes
+
+    def _first_wanted(self) -> int:
+        return int(np.clip(2 * len(self.class_ids), 10, 50))
+
+    def _find_prototypes(self) -> None:
+        nodes, labels = self.learner.graph, self.learner.labels
+        if self._prototypes is None and nodes is not None and len(labels) < self._first_wanted():
+            is_open = ~np.isin(nodes.positions, list(labels))
+            rows = acquisition.prototypes(nodes, self._first_wanted() - len(labels), self.rng, is_open)
+            self._prototypes = nodes.positions[rows]
 
     def publish(self, acquisition_name: str, version: int | None = None) -> int:
         """Publish what is known now; the number of the version. FloatingPointError rather than one that is spoilt."""
         learner = self.learner
-        if not self.model().is_finite():
+        if not self.model(learner.ema).is_finite():
             raise FloatingPointError(f"a weight is not finite at step {learner.step}")
         if not self._seen_whole and not learner.warming_up:
             learner.features.refresh(learner.ema, np.arange(len(self.images)), learner.step)
@@ -174,12 +190,16 @@ class Learning:
             learner.features.refresh(learner.ema, held_out, learner.step)
         if learner.graph is None and not learner.warming_up:
             learner.build_graph()
-        probs = learner.features.probs(learner.ema)
+        self._find_prototypes()
+        instant = learner.look()
+        vae = learner.finished(instant.head if instant else None)
+        probs = learner.features.probs(vae)
         if not np.isfinite(probs).all():
             raise FloatingPointError(f"a probability is not finite at step {learner.step}")
-        learner.fit_mixtures()
-        scores, ranking, name = self.rank(acquisition_name, probs)
-        model = self.model()
+        learner.fit_mixtures(probs)
+        nodes = None if learner.warming_up else learner.graph
+        scores, ranking, name = self.rank(acquisition_name, probs, nodes, learner.labels, self.rng)
+        model = self.model(vae)
         newest = self.store.newest_version()
         version = (newest.version + 1 if newest else 1) if version is None else version
         published.publish(
@@ -197,15 +217,19 @@ class Learning:
                 "probs": probs,
                 "scores": scores,
                 "ranking": ranking,
-                "embeddings": learner.features.latents(learner.ema)[0].astype(np.float16),
+                "embeddings": learner.features.latents(vae)[0].astype(np.float16),
                 "generated": model.strip(STRIP),
             },
             save_model=model.save,
         )
         published.prune(self.project.folder, self.store)
+        self.published_event_id = self.last_event_id
+        self.look = (
+            None if nodes is None or instant is None else (published.home(self.project.folder, version), instant)
+        )
         return version
 
-    def model(self) -> checkpoint.Model:
+    def model(self, vae: SSVAE) -> checkpoint.Model:
         """The published weights as everybody else sees them."""
         names = {c.id: c.name for c in self.store.classes(archived=True)}
         header = {
@@ -215,7 +239,7 @@ class Learning:
             "labels": len(self.learner.labels),
             "steps": self.learner.step,
         }
-        return checkpoint.Model(self.learner.ema, self.learner.mixtures, header)
+        return checkpoint.Model(vae, self.learner.mixtures, header)
 
     def metrics(self, probs: np.ndarray, model: checkpoint.Model) -> dict[str, Any]:
         """What the page shows of this version; a figure that cannot be had is absent."""

@@ -34,13 +34,13 @@ def sitting(
         classes = {c.name: c.id for c in store.classes()}
         client.post("/labeler/name", json={"name": "simulated"}).raise_for_status()
         held: list[dict[str, Any]] = []
-        begun, version, given = time.monotonic(), None, 0
+        begun, ranking, given = time.monotonic(), None, 0
         while given < budget:
-            newest = client.get("/labeler/state").json()["version"]
-            held = held[:2] if newest != version else held  # as the page does: all but the one shown and the next
+            newest = client.get("/labeler/state").json()["ranking"]
+            held = held[:2] if newest != ranking else held  # as the page does: all but the one shown and the next
             have = [q["sample_id"] for q in held]
-            body = tab | {"n": max(2 - len(held), 1), "have": have, "replace": newest != version}
-            version = newest
+            body = tab | {"n": max(2 - len(held), 1), "have": have, "replace": newest != ranking}
+            ranking = newest
             held += client.post("/labeler/next", json=body).raise_for_status().json()["questions"]
             if not held:
                 break

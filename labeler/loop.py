@@ -64,7 +64,7 @@ class Loop:
         self._lock = threading.RLock()
         self._queue: list[Question] = []
         self._asked: dict[int, Question] = {}
-        self._version: int | None = None
+        self._ranking: tuple[int, int | None] | None = None
         self._rng: np.random.Generator | None = None
 
     def ask(self) -> Question | None:
@@ -91,7 +91,7 @@ class Loop:
         picks = self._pick(n, have, published)
         questions = self._questions(picks, published)
         with self._lock:
-            self._version = published.version if published else None
+            self._ranking = published.ranking_key if published else None
             if replace:
                 self._asked = {sample_id: self._asked[sample_id] for sample_id in have if sample_id in self._asked}
             self._asked |= {question.sample_id: question for question in questions}
@@ -165,9 +165,9 @@ class Loop:
         return found
 
     def _take_new_ranking(self) -> None:
-        """When a newer version is there, give back what is neither on screen nor next, and ask for its best."""
+        """When a newer ranking is there, give back what is neither on screen nor next, and ask for its best."""
         published = self._project.published()
-        if not self._queue or published is None or published.version == self._version:
+        if not self._queue or published is None or published.ranking_key == self._ranking:
             return
         kept = self._queue[:KEPT_ON_SCREEN]
         have = [question.sample_id for question in kept]

@@ -64,13 +64,13 @@ class Orders:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._ranking: tuple[tuple[int, str], Ranking, Order] | None = None
+        self._ranking: tuple[tuple[int, int | None, str], Ranking, Order] | None = None
         self._shuffled: dict[str, tuple[int, Order]] = {}
 
     def ranking(self, published: Published, acquisition: str) -> tuple[Ranking, np.ndarray]:
         """The ranking in force, and its ids without most of what is decided."""
         with self._lock:
-            key = published.version, acquisition
+            key = (*published.ranking_key, acquisition)
             if self._ranking is None or self._ranking[0] != key:
                 new = ranked(published, acquisition)
                 self._ranking = key, new, Order(new.sample_ids, published.last_event_id)

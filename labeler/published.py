@@ -30,7 +30,7 @@ class Published:
     sample_ids int64 (N,) ascending; probs float32 (N, C) with columns in the order of class_ids;
     scores float32 (N,), higher = ask sooner; ranking int64 (M,) sample ids, the one to ask first in front;
     embeddings float16 (N, Z); generated uint8 (C, n, H, W) or (C, n, H, W, 3), the same latents in every version.
-    `last_event_id` is the newest event that probs, scores and ranking know; `labels` those that the weights learned from.
+    `last_event_id`: the newest event that probs, scores and ranking know; `labels`: those the weights learned from.
     """
 
     version: int
@@ -65,6 +65,11 @@ class Published:
         return None if i is None else {c: float(p) for c, p in zip(self.class_ids, self.probs[i], strict=True)}
 
 
+def home(folder: Path, version: int) -> Path:
+    """The folder of a version."""
+    return folder / "models" / f"{version:06d}"
+
+
 def publish(
     folder: Path,
     store: "Store",
@@ -90,31 +95,31 @@ def publish(
             f.flush()
             os.fsync(f.fileno())
     save_model(draft / "model.safetensors")
-    home = models / f"{version:06d}"
-    if home.exists():  # left by a trainer that died between the rename and the row
-        shutil.rmtree(home)
-    draft.rename(home)
+    to = home(folder, version)
+    if to.exists():  # left by a trainer that died between the rename and the row
+        shutil.rmtree(to)
+    draft.rename(to)
     store.add_version(
         version=version,
         last_event_id=last_event_id,
         labels=labels,
         steps=steps,
-        folder=f"models/{home.name}",
+        folder=f"models/{to.name}",
         acquisition=acquisition,
         metrics={**metrics, "class_ids": class_ids},
     )
 
 
 def publish_ranking(
-    home: Path, *, acquisition: str, last_event_id: int, probs: np.ndarray, scores: np.ndarray, ranking: np.ndarray
+    files: Path, *, acquisition: str, last_event_id: int, probs: np.ndarray, scores: np.ndarray, ranking: np.ndarray
 ) -> None:
-    """A new ranking on the version in the folder `home`; gone with it. FileNotFoundError when it is gone already."""
-    draft = home / f".ranking-{uuid.uuid4().hex}"
+    """A new ranking on the version in the folder `files`; gone with it. FileNotFoundError when it is gone already."""
+    draft = files / f".ranking-{uuid.uuid4().hex}"
     try:
         with open(draft, "wb") as f:  # not synced to disk: the trainer makes it anew in a moment
-            about = {"acquisition": np.array(acquisition), "last_event_id": np.array(last_event_id)}
-            np.savez(f, probs=probs, scores=scores, ranking=ranking, **about)
-        draft.replace(home / RANKING)
+            about = np.array(acquisition), np.array(last_event_id)
+            np.savez(f, probs=probs, scores=scores, ranking=ranking, acquisition=about[0], last_event_id=about[1])
+        draft.replace(files / RANKING)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -126,7 +131,7 @@ def _with_newest_ranking(version: Published, last_event_id: int) -> Published:
         written = path.stat().st_mtime_ns
         if written == version.as_written:
             return version
-        with np.load(path, allow_pickle=False) as f:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as f:
             if f["last_event_id"] < last_event_id or len(f["probs"]) != len(version.sample_ids):
                 return version
             return replace(
@@ -149,14 +154,14 @@ def newest(folder: Path, store: "Store", known: Published | None = None) -> Publ
         return None
     if known is not None and known.version == row.version:
         return _with_newest_ranking(known, known.last_event_id)
-    home = folder / row.folder
+    files = folder / row.folder
     try:
-        arrays = {name: np.load(home / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+        arrays = {name: np.load(files / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
     except (FileNotFoundError, ValueError):  # pruned a moment ago, or torn by a power cut: keep what we have
         return known
     version = Published(
         version=row.version,
-        folder=home,
+        folder=files,
         class_ids=list(row.metrics["class_ids"]),
         acquisition=row.acquisition,
         last_event_id=row.last_event_id,
@@ -173,13 +178,13 @@ def prune(folder: Path, store: "Store") -> None:
     versions = [v for v in store.versions() if not v.pruned]
     kept = {v.version for v in versions[-2:]} | _milestones(versions)
     for v in versions[:-2]:
-        home = folder / v.folder
+        files = folder / v.folder
         if v.version not in kept:
             store.drop_version(v.version)
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(files, ignore_errors=True)
             continue
         for name in (RANKING, *(f"{array}.npy" for array in ARRAYS if array != "generated")):
-            (home / name).unlink(missing_ok=True)
+            (files / name).unlink(missing_ok=True)
 
 
 def _milestones(versions: list[Any]) -> set[int]:

@@ -20,12 +20,14 @@ from labeler import curve, live
 from labeler.learning import Learning
 from labeler.loop import Loop
 from labeler.project import Project
+from labeler.ranker import rank_now
 from model import evaluation, load
 from model.checkpoint import Model
 from model.images import fit_all
 from storage.importers import open_source
 
 LOOKAHEAD = 2  # the image on screen and the next one, which a new ranking does not replace
+FULL_PACE = 100  # labels
 GENERATED = 500  # images of each class that the judge looks at
 
 Progress = Callable[[int, int], None]
@@ -36,8 +38,12 @@ class Pace:
     """Gradient steps in place of seconds."""
 
     warm_up_steps: int | None = None  # None: as many as for people
-    steps_per_label: int = 20  # what two cores take in about two seconds
+    steps_per_label: int = 20  # up to label FULL_PACE; what two cores take in about two seconds
     settle_steps: int | None = None  # once the budget is spent; None: by the number of images, see settle_for()
+
+    def steps_for(self, label: int) -> int:
+        """Steps after the label of this number, from 1: of a thousand labels the last ones get a tenth of the steps."""
+        return -(-self.steps_per_label * FULL_PACE // max(label, FULL_PACE))
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,8 @@ class Run:
             self.project.store.set_setting("learner", {"warm_up_steps": pace.warm_up_steps})
         learning = Learning(self.project, rng_seed=self.rng_seed)
         learner, marks = learning.learner, milestones(self.budget)
-        total = learner.warm_up_steps + self.budget * pace.steps_per_label + (pace.settle_steps or 0)
+        steps = sum(pace.steps_for(label) for label in range(1, self.budget + 1))
+        total = learner.warm_up_steps + steps + (pace.settle_steps or 0)
         while learner.warming_up:
             learning.improve(10)
             self.on_progress(learner.step, total)
@@ -252,12 +259,13 @@ class Run:
             have = [q.sample_id for q in held]
             held += loop.ask_many(LOOKAHEAD - len(held), have=have, replace=True)
             learning.sync()
-            learning.improve(pace.steps_per_label)
+            rank_now(learning, learning.rng, self.acquisition)
+            learning.improve(pace.steps_for(given))
             self.on_progress(learner.step, total)
             if given == self.budget:
                 learning.improve(pace.settle_steps or 0)
             unpublished += 1
-            if unpublished >= max(1, given // 50) or given in marks:
+            if unpublished >= max(2, given // 20) or given in marks:
                 learning.publish(self.acquisition)
                 unpublished = 0
             if given in marks:

@@ -93,9 +93,9 @@ class Features:
         self.refresh(vae, np.sort(positions), step)
 
     @torch.inference_mode()
-    def probs(self, vae: SSVAE) -> np.ndarray:
-        """q(y|x) of all: float32 (N, C)."""
-        h = self.h.to(self.device.torch)
+    def probs(self, vae: SSVAE, positions: np.ndarray | None = None) -> np.ndarray:
+        """q(y|x) of the given positions or of all: float32 (n, C)."""
+        h = (self.h if positions is None else self.h[torch.from_numpy(positions)]).to(self.device.torch)
         logits = torch.cat([vae.classifier(part.float()) for part in h.split(20_000)])
         return logits.softmax(1).cpu().numpy()
 

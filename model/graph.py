@@ -21,6 +21,7 @@ class Graph:
     features: torch.Tensor  # (n, D) float32
     affinity: sp.csr_matrix  # (n, n) symmetric normalised
     typicality: np.ndarray  # (n,) float32 in (0, 1]: one over the mean distance to the neighbours
+    mean: torch.Tensor  # (D,) of the features before they were centred
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """Row of each position; -1 where the graph does not hold it."""
@@ -29,11 +30,16 @@ class Graph:
         rows = order[at]
         return np.where(self.positions[rows] == positions, rows, -1)
 
+    def nearest(self, h: torch.Tensor) -> np.ndarray:
+        """Row of the node most like each of h (m, D), which need not be in the graph."""
+        return (F.normalize(h.float() - self.mean, dim=1) @ self.features.T).argmax(1).cpu().numpy()
+
 
 @torch.inference_mode()
 def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     """h (n, D): the topmost layer of the images at `positions` (n,)."""
-    features = F.normalize(h.float() - h.float().mean(0), dim=1)
+    mean = h.float().mean(0)
+    features = F.normalize(h.float() - mean, dim=1)
     n, k = len(features), min(NEIGHBOURS, len(features) - 1)
     half = features.bfloat16()
     cosines, neighbours = torch.empty(n, k), torch.empty(n, k, dtype=torch.long)
@@ -49,7 +55,21 @@ def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     scale = sp.diags(1 / np.sqrt(np.asarray(w.sum(1)).ravel() + 1e-6))
     distance = (2 - 2 * cosines.clamp(-1, 1)).clamp_min(1e-6).sqrt().mean(1) if k else torch.ones(n)
     typicality = (1 / distance).numpy()
-    return Graph(positions, features, (scale @ w @ scale).tocsr().astype(np.float32), typicality / typicality.max())
+    return Graph(
+        positions, features, (scale @ w @ scale).tocsr().astype(np.float32), typicality / typicality.max(), mean
+    )
+
+
+def rows_or_nearest(graph: Graph, positions: np.ndarray, h: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(rows (m,), inside (m,) bool): row of each position, or of the node most like it where the graph holds it not.
+
+    h (N, D): the features of all images.
+    """
+    rows = graph.rows_of(positions)
+    inside = rows >= 0
+    if not inside.all():
+        rows[~inside] = graph.nearest(h[torch.from_numpy(positions[~inside]).to(h.device)])
+    return rows, inside
 
 
 @dataclass(frozen=True, eq=False)

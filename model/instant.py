@@ -14,7 +14,7 @@ FULL_SAY = 20  # labels a class from which the network's own belief about a node
 
 
 class Instant:
-    """Labels in, a classification layer out; `head` is None until there is a label in the graph.
+    """Labels in, a classification layer out; `head` is None until there is a label.
 
     h (N, D): the features of all images, of which the graph's nodes are some; network_probs (n, C): what the layer that
     learns by gradient steps says of the nodes.
@@ -29,20 +29,19 @@ class Instant:
 
     def learn(self, labels: dict[int, int]) -> None:
         """`labels`, position -> class, are all there are now."""
-        positions = np.fromiter(labels, np.int64, len(labels))
-        rows = self.graph.rows_of(positions)
-        inside = rows >= 0
-        rows, known = rows[inside], np.fromiter(labels.values(), np.int64, len(labels))[inside]
-        if not len(rows):
+        if not labels:
             self.head = None
             return
+        positions = np.fromiter(labels, np.int64, len(labels))
+        known = np.fromiter(labels.values(), np.int64, len(labels))
+        rows, inside = graph.rows_or_nearest(self.graph, positions, self.h)
         self._spread = graph.spread(self.graph, rows, known, self.n_classes, self._spread)
         spread_probs = self._spread.probs
         if self._ridge is None:
             self._ridge = Ridge(self.h[torch.from_numpy(self.graph.positions).to(self.h.device)])
         say = min(1.0, len(rows) / (FULL_SAY * self.n_classes))
         classes = (graph.sharpened(spread_probs) + say * self.network_probs).argmax(1)
-        classes[rows] = known
+        classes[rows[inside]] = known[inside]
         head = self._ridge.fit(torch.from_numpy(classes).to(self.h.device), self.n_classes)
         expected = torch.from_numpy(agreed(spread_probs, self.network_probs)).to(self.h.device)
         self.head = self._ridge.calibrated(head, expected)

@@ -7,6 +7,7 @@ batches, spread over the neighbour graph, and stays. What is published is the ru
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +17,11 @@ from torch import nn
 
 from model import generation, graph, objective
 from model.augment import augment, augment_vectors
+from model.checkpoint import Model
 from model.device import Device, StepWatch, best_device
 from model.features import Features, as_trained_on, config_for, to_unit
+from model.head import Head
+from model.instant import Instant
 from model.networks import perceptual_layers
 from model.objective import Objective
 from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
@@ -89,6 +93,7 @@ class Learner:
         self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
         self.graph_probs: np.ndarray | None = None
+        self._spread: graph.Spread | None = None
         self._graph_due = 0
         vae = vae or SSVAE(config_for(images, n_classes))
         if vae.config.n_classes != n_classes:
@@ -317,6 +322,7 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)])
+        self._spread = None
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
 
@@ -328,11 +334,10 @@ class Learner:
             return
         positions = np.fromiter(self.labels, np.int64, len(self.labels))
         labels = np.fromiter(self.labels.values(), np.int64, len(self.labels))
-        rows = self.graph.rows_of(positions)
-        inside = rows >= 0
-        self.graph_probs = graph.propagate(self.graph, rows[inside], labels[inside], self.n_classes)
-        sharp = self.graph_probs**4
-        sharp /= sharp.sum(1, keepdims=True) + 1e-12
+        rows, inside = graph.rows_or_nearest(self.graph, positions, self.features.h)
+        self._spread = graph.spread(self.graph, rows, labels, self.n_classes, self._spread)
+        self.graph_probs = self._spread.probs
+        sharp = graph.sharpened(self.graph_probs)
         pseudo = torch.from_numpy(self.graph_probs.argmax(1))
         pseudo[torch.from_numpy(rows[inside])] = torch.from_numpy(labels[inside])
         self._pseudo = pseudo
@@ -349,11 +354,37 @@ class Learner:
         at = torch.from_numpy(rows)
         return self._pseudo[at].to(self.device.torch), self._sure[at].to(self.device.torch)
 
+    # ---------- at once ----------
+    def look(self) -> Instant | None:
+        """What ranks and classifies until the next version; None while there is no graph.
+
+        The features of the graph's nodes are brought up to date, those of the others are as old as they are.
+        """
+        if self.graph is None:
+            return None
+        positions = self.graph.positions
+        stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
+        self.features.refresh(self.ema, positions[stale], self.step)
+        instant = Instant(self.graph, self.features.h.clone(), self.features.probs(self.ema, positions))
+        instant.learn(self.labels)
+        return instant
+
+    def finished(self, head: Head | None) -> SSVAE:
+        """The running mean of the weights, as it is published: with the refitted classification layer."""
+        if head is None:
+            return self.ema
+        vae = copy.deepcopy(self.ema)
+        head.put_into(vae.classifier)
+        return vae
+
     # ---------- generation ----------
-    def fit_mixtures(self, confidence: float = 0.8) -> None:
-        """Mixtures of each class over labeled and surely predicted images of the graph (all images without one)."""
+    def fit_mixtures(self, probs: np.ndarray, confidence: float = 0.8) -> None:
+        """Mixtures of each class over labeled and surely predicted images of the graph (all images without one).
+
+        probs (N, C): what is believed of all images now.
+        """
         positions = self.trainable if self.graph is None else self.graph.positions
-        probs = self.features.probs(self.ema)[positions]
+        probs = probs[positions]
         classes = np.where(probs.max(1) > confidence, probs.argmax(1), -1)
         known = {int(p): i for i, p in enumerate(positions)}
         for position, label in self.labels.items():
@@ -365,3 +396,16 @@ class Learner:
             self.mixtures = prior
             return
         self.mixtures = generation.fit(mu, variance, classes, prior, self.rng, self.mixtures)
+
+    def as_model(self, classes: Sequence[str]) -> Model:
+        """What would be published now, for somebody who has arrays and no project; `classes` are the names."""
+        if len(classes) != self.n_classes:
+            raise ValueError(f"{len(classes)} names were given for {self.n_classes} classes")
+        self.features.refresh(self.ema, np.arange(len(self.images)), self.step)
+        if self.graph is None and self.labels:
+            self.build_graph()
+        instant = self.look()
+        head = instant.head if instant is not None else None
+        vae = self.finished(head)
+        self.fit_mixtures(self.features.probs(vae))
+        return Model(vae, self.mixtures, {"classes": list(classes), "labels": len(self.labels), "steps": self.step})

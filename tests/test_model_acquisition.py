@@ -56,7 +56,7 @@ def test_propagation_converges_to_its_closed_form():
 
 def test_a_node_that_no_label_reaches_is_undecided():
     g, _ = clusters()
-    cut = graph.Graph(g.positions, g.features, g.affinity.multiply(0).tocsr(), g.typicality)
+    cut = graph.Graph(g.positions, g.features, g.affinity.multiply(0).tocsr(), g.typicality, g.mean)
     found = graph.propagate(cut, np.array([0]), np.array([1]), 3)
     np.testing.assert_allclose(found[5], 1 / 3)
 

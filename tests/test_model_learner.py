@@ -17,7 +17,7 @@ NAMES = [str(k) for k in range(10)]
 
 def as_model(learner: Learner) -> Model:
     learner.features.refresh(learner.ema, np.arange(len(learner.images)), learner.step)
-    learner.fit_mixtures()
+    learner.fit_mixtures(learner.features.probs(learner.ema))
     return Model(learner.ema, learner.mixtures, {"classes": NAMES[: learner.n_classes]})
 
 

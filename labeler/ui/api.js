@@ -36,6 +36,7 @@ export const beacon = (path, body) => navigator.sendBeacon(BASE + path, new Blob
 // ---------- the state, polled while the page is in sight ----------
 
 const EVERY = 1500;
+const SOON = 250;
 let newest = null;
 let first = null;
 let timer = 0;
@@ -52,6 +53,13 @@ export function firstState() {
     poll();
   });
   return first;
+}
+
+/** Asks for the state in a moment: an answer brings a new ranking about a tenth of a second after it is stored. */
+export function pollSoon() {
+  if (polling) return;
+  clearTimeout(timer);
+  timer = setTimeout(poll, SOON);
 }
 
 /** Asks for the state now, and again after a while. */

@@ -1,6 +1,6 @@
 // The labeling canvas: the keys, and what they do to the image on screen. The hand never waits for the server.
 
-import { beacon, bus, call, firstState, Refused, state, tell, uid } from './api.js';
+import { beacon, bus, call, firstState, pollSoon, Refused, state, tell, uid } from './api.js';
 import { Classes } from './classes.js';
 import { askName, help, isTyping } from './dialogs.js';
 import { element } from './dom.js';
@@ -40,7 +40,7 @@ export async function start(host) {
 
 class Canvas {
   constructor(root, known, name, keep, client) {
-    Object.assign(this, { root, keep, client, name, key: known.key, version: known.version });
+    Object.assign(this, { root, keep, client, name, key: known.key, ranking: known.ranking });
     this.current = null; // the question of the queue that is on screen, or under the one that is corrected
     this.correcting = null; // an entry of the filmstrip that is on screen instead
     this.answers = []; // what Backspace undoes, oldest first
@@ -302,6 +302,7 @@ class Canvas {
     }
     for (const { sample_id: sampleId } of operations) sessionStorage.removeItem(`${this.keep.prefix}question.${sampleId}`);
     if (this.outbox.pending === operations.length) this.trust(answer.counts);
+    pollSoon();
     return answer;
   }
 
@@ -337,8 +338,8 @@ class Canvas {
       this.classes.draw(known.generated);
       this.facts.drawn(known.generated);
     }
-    if (known.version !== this.version) {
-      this.version = known.version;
+    if (known.ranking !== this.ranking) {
+      this.ranking = known.ranking;
       this.queue.rerank();
     }
     this.sayIfEmpty();

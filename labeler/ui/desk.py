@@ -120,6 +120,7 @@ class Desk:
             "classes": [{"id": c.id, "name": c.name, "key": c.key, "colour": c.colour} for c in store.classes()],
             "counts": self.counts(),
             "version": published.version if published else None,
+            "ranking": ".".join(map(str, published.ranking_key)) if published else None,
             "version_labels": published.labels if published else None,
             "accuracy": accuracy(published.metrics) if published else [],
             "generated": _generated(published) if published else None,

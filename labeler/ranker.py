@@ -1,0 +1,68 @@
+"""A new ranking a moment after each label, beside the gradient steps: propagation, refitted layer, acquisition.
+
+A thread of the trainer, never on the path from a key to the next image. Within seconds a version follows.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from labeler import published
+from labeler.learning import Learning
+from labeler.orders import chosen_acquisition
+from storage import Store
+
+LOOK_EVERY = 0.015  # seconds between two looks for a newer event while people label
+REST_EVERY = 0.1  # and when nobody has for a while
+RESTS_AFTER = 60.0  # seconds
+MOST = 20_000_000  # probabilities: a larger file would not be written in time, so that only versions rank
+
+log = logging.getLogger(__name__)
+
+
+class Ranker(threading.Thread):
+    """Ranks for whatever learning `now` gives, until `ended`."""
+
+    def __init__(self, store: Store, now: Callable[[], Learning | None], ended: threading.Event):
+        super().__init__(name="ranker", daemon=True)
+        self._store, self._now, self._ended = store, now, ended
+        self._rng = np.random.default_rng(0)
+
+    def run(self) -> None:
+        known, woken = 0, time.monotonic()
+        while not self._ended.wait(LOOK_EVERY if time.monotonic() - woken < RESTS_AFTER else REST_EVERY):
+            learning = self._now()
+            if learning is None or learning.look is None:
+                continue
+            try:
+                newest = self._store.last_event_id()
+                if newest > max(known, learning.published_event_id):
+                    rank_now(learning, self._rng, chosen_acquisition(self._store))
+                    known, woken = newest, time.monotonic()
+            except Exception:  # a full disk, a lock: the next version ranks as well
+                log.exception("A ranking could not be published.")
+                known = newest
+
+
+def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:
+    """Publish a ranking on the newest version that knows every event there is. False where none can be made yet."""
+    if learning.look is None or len(learning.sample_ids) * len(learning.class_ids) > MOST:
+        return False
+    home, instant = learning.look
+    newest = learning.store.last_event_id()
+    labels = {p: y for p, y in learning.labels_now().items() if not learning.learner.held_out[p]}
+    instant.learn(labels)
+    if instant.head is None:  # nothing labeled: the version's own ranking holds
+        return False
+    probs = instant.probs()
+    scores, ranking, name = learning.rank(acquisition, probs, instant.graph, labels, rng)
+    try:
+        published.publish_ranking(
+            home, acquisition=name, last_event_id=newest, probs=probs, scores=scores, ranking=ranking
+        )
+    except FileNotFoundError:  # pruned meanwhile: a newer version is there, and ranks
+        return False
+    return True

@@ -1,0 +1,164 @@
+"""A label changes the ranking at once: spread over the graph, last layer refitted, published beside the version."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from labeler import Project
+from labeler.learning import Learning
+from labeler.ranker import Ranker, rank_now
+from model import graph
+from model.head import Ridge, agreed
+from model.instant import Instant
+
+QUICK = {
+    "warm_up_steps": 30, "labeled_batch": 16, "unlabeled_batch": 32, "partial_batch": 8, "graph_size": 200,
+}  # fmt: skip
+
+
+@pytest.fixture
+def learning(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Learning]:
+    """250 digits after a short warm-up and its version, which knows no label yet."""
+    images, labels = digits
+    np.savez(tmp_path / "pool.npz", x=images[:250], y=labels[:250])
+    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
+        p.import_(tmp_path / "pool.npz", measure_share=0)
+        p.store.set_setting("learner", QUICK)
+        found = Learning(p)
+        found.improve(30)
+        found.publish("coverage")
+        yield found
+
+
+@pytest.fixture
+def groups() -> tuple[graph.Graph, torch.Tensor, np.ndarray]:
+    """Three groups of 60 points in 8 dimensions, the features of all, the group of each."""
+    rng = np.random.default_rng(0)
+    centres = 4 * np.eye(3, 8)
+    group = np.repeat(np.arange(3), 60)
+    h = torch.from_numpy(centres[group] + rng.normal(size=(180, 8))).float()
+    return graph.build(np.arange(180), h), h, group
+
+
+def test_a_label_more_changes_one_column_and_gives_what_spreading_all_of_them_gives(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
+) -> None:
+    nodes, _, _ = groups
+    rows, labels = np.array([0, 70, 130, 5]), np.array([0, 1, 2, 0])
+    before = graph.spread(nodes, rows[:3], labels[:3], 3)
+    after = graph.spread(nodes, rows, labels, 3, before)
+    assert np.allclose(after.f, graph.spread(nodes, rows, labels, 3).f)
+    assert np.array_equal(after.f[:, 1:], before.f[:, 1:])
+    assert not np.allclose(after.f[:, 0], before.f[:, 0])
+
+
+def test_a_class_more_and_a_label_taken_back_leave_nothing_behind(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
+) -> None:
+    nodes, _, _ = groups
+    two = graph.spread(nodes, np.array([0, 70]), np.array([0, 1]), 2)
+    three = graph.spread(nodes, np.array([0, 130]), np.array([0, 2]), 3, two)
+    assert np.allclose(three.f, graph.spread(nodes, np.array([0, 130]), np.array([0, 2]), 3).f)
+    assert not three.f[:, 1].any()
+
+
+def test_the_refitted_layer_classifies_images_outside_the_graph(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
+) -> None:
+    _, h, group = groups
+    inside = np.arange(0, 180, 2)
+    nodes = graph.build(inside, h[inside])
+    instant = Instant(nodes, h, np.full((90, 3), 1 / 3, np.float32))
+    instant.learn({0: 0, 60: 1, 120: 2})
+    assert (instant.probs().argmax(1) == group)[1::2].mean() > 0.9
+    assert np.allclose(instant.probs().sum(1), 1, atol=1e-5)
+    instant.learn({0: 2, 60: 1, 120: 0})  # two corrections
+    assert (instant.probs().argmax(1) == 2 - group).mean() > 0.9
+    instant.learn({61: 0})  # no node of the graph
+    assert (instant.probs()[60:120].argmax(1) == 0).all()
+    instant.learn({})
+    assert instant.head is None
+
+
+def test_the_refitted_layer_is_as_sure_as_graph_and_network_agree(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
+) -> None:
+    _, h, group = groups
+    ridge = Ridge(h)
+    head = ridge.fit(torch.from_numpy(group), 3)
+    sure = np.eye(3, dtype=np.float32)[group] * 0.97 + 0.01
+    doubtful = np.full_like(sure, 1 / 3)
+    both = ridge.calibrated(head, torch.from_numpy(agreed(sure, sure))).probs(h)
+    one = ridge.calibrated(head, torch.from_numpy(agreed(sure, doubtful))).probs(h)
+    assert both.max(1).mean() > one.max(1).mean() + 0.05
+    assert np.array_equal(both.argmax(1), one.argmax(1))
+
+
+def test_the_ranking_after_a_label_knows_it_before_any_step(
+    learning: Learning, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    project, truth = learning.project, digits[1]
+    version = project.published()
+    assert version is not None
+    assert version.as_written is None
+    loop, right = project.loop(), []
+    for _ in range(40):
+        question = loop.ask()
+        assert question is not None
+        loop.answer(question.sample_id, str(truth[question.sample_id - 1]))
+        right.append(question.sample_id)
+        assert rank_now(learning, np.random.default_rng(0), "coverage")
+    found = project.published()
+    assert found is not None
+    assert (found.version, learning.learner.step) == (version.version, 30)
+    assert found.last_event_id == project.store.last_event_id()
+    assert not set(right) & set(found.ranking.tolist())
+    assert len(found.ranking) == 210
+    accuracy = (found.probs.argmax(1) == truth[:250]).mean()
+    assert accuracy > 0.6, accuracy  # the version itself knows no label
+    assert (version.probs.argmax(1) == truth[:250]).mean() < 0.4
+
+
+def test_a_ranking_on_a_version_that_is_gone_is_none(learning: Learning) -> None:
+    learning.project.loop().answer(1, "3")
+    assert learning.look is not None
+    for file in learning.look[0].iterdir():
+        file.unlink()
+    learning.look[0].rmdir()
+    assert not rank_now(learning, np.random.default_rng(0), "coverage")
+
+
+def test_a_torn_ranking_is_as_none(learning: Learning) -> None:
+    project = learning.project
+    project.loop().answer(1, "3")
+    rank_now(learning, np.random.default_rng(0), "coverage")
+    assert learning.look is not None
+    file = learning.look[0] / "ranking.npz"
+    file.write_bytes(file.read_bytes()[:1000])
+    with Project.open(project.folder) as again:
+        found = again.published()
+        assert found is not None
+        assert found.as_written is None
+        assert len(found.ranking) == 250
+
+
+def test_the_thread_ranks_after_each_label_and_ends_with_its_trainer(learning: Learning) -> None:
+    project, ended = learning.project, threading.Event()
+    ranker = Ranker(project.store, lambda: learning, ended)
+    ranker.start()
+    loop = project.loop()
+    for i in range(3):
+        loop.answer(i + 1, i)
+        event, end = project.store.last_event_id(), time.monotonic() + 30
+        while (found := project.published()) is None or found.last_event_id < event:
+            assert time.monotonic() < end, "no ranking"
+            time.sleep(0.01)
+        assert i + 1 not in found.ranking
+    ended.set()
+    ranker.join(10)
+    assert not ranker.is_alive()
