@@ -1,16 +1,18 @@
-"""How long from a label's commit to a published version that has learned from it, with the page open in Chromium.
+"""How long from a label's commit to a ranking that knows it, and to a version that has learned from it.
 
     make bench-learning            (or: python tests/bench_learning.py FOLDER_OF_IDX_FILES [labels] [seconds a label])
 
-60,000 images of 28x28 are imported, the server and its trainer run as people start them, a key is pressed every
-second. A version counts for a label once at least 10 steps had the label in their batch. Beside it the median step
-time and the time of a plain full forward pass over the pool, so that figures of two machines can be compared.
+60,000 images of 28x28 are imported, the server and its trainer run as people start them, the page is open in Chromium,
+a key is pressed every second. A version counts for a label once at least 10 steps had the label in their batch. Beside
+it the median step time and the time of a plain full forward pass over the pool, so that figures of two machines can be
+compared.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -35,8 +37,28 @@ def main(source: Path, labels: int = 50, pause: float = 1.0) -> None:
         with Project.create(Path(folder) / "project", classes) as project:
             print(f"imported {project.import_(source, part='train', measure_share=0).added:,} images")
             print(f"{open_source(source).kind} source, pool of {project.images().array.shape}")
+            watch = Watch(project)
+            watch.start()
             sitting(project, labels, pause)
-            report(project, labels)
+            watch.ended.set()
+            watch.join()
+            report(project, labels, watch.seen)
+
+
+class Watch(threading.Thread):
+    """Notes when which event was first known to the published ranking."""
+
+    def __init__(self, project: Project):
+        super().__init__()
+        self.project, self.ended = project, threading.Event()
+        self.seen: list[tuple[float, int]] = []  # (time, newest event that the ranking knows)
+
+    def run(self) -> None:
+        while not self.ended.wait(0.004):
+            newest = self.project.published()
+            known = newest.last_event_id if newest else 0
+            if not self.seen or known > self.seen[-1][1]:
+                self.seen.append((time.time(), known))
 
 
 def sitting(project: Project, labels: int, pause: float) -> None:
@@ -63,15 +85,20 @@ def sitting(project: Project, labels: int, pause: float) -> None:
         server.terminate()
 
 
-def report(project: Project, labels: int) -> None:
+def report(project: Project, labels: int, seen: list[tuple[float, int]]) -> None:
     events = [e for e in project.store.events() if e.kind == "label"]
     versions = project.store.versions()
-    waits = []
+    waits, ranked = [], []
     for event in events:
+        ranked.append(1000 * (next(at for at, known in seen if known >= event.id) - event.time))
         first = next(v for v in versions if v.metrics["learned_event_id"] >= event.id)
         waits.append(first.time - event.time)
     assert len(waits) == labels, f"{labels} keys were pressed, {len(waits)} labels are in the record"
     p50, p95 = np.percentile(waits, [50, 95])
+    print(
+        f"commit to a new ranking that knows the label: p50 {np.percentile(ranked, 50):.0f} ms, "
+        f"p95 {np.percentile(ranked, 95):.0f} ms, longest {max(ranked):.0f} ms"
+    )
     steps = np.median([v.metrics["step_ms"] for v in versions if v.labels])
     newest = project.published()
     assert newest is not None
