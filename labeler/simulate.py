@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from labeler import curve, live
+from labeler import curve, drawings, live
 from labeler.learning import Learning
 from labeler.loop import Loop
 from labeler.project import Project
@@ -65,7 +65,13 @@ class Bench:
     judge: evaluation.Judge
     judge_accuracy: float
     judge_features: np.ndarray  # (M, 128) of the test images
-    floor: dict[str, float]  # generated_accuracy and generated_frechet of real training images
+    train_labels: np.ndarray  # (N,) true classes of all training images, in the order of the project's array
+    train: evaluation.Seen  # up to GENERATED training images of each class
+    floor: dict[str, float]  # generated_accuracy and generated_frechet of these in place of generated ones
+
+    @property
+    def test(self) -> evaluation.Seen:
+        return evaluation.Seen(self.test_images, self.test_labels, self.judge_features)
 
 
 @dataclass
@@ -96,12 +102,12 @@ def simulate(
     on_progress: Progress | None = None,
     pace: Pace | None = None,
 ) -> dict[str, Any]:
-    """Write curve.csv, curve.png, report.md and models/ into `out`; the report as a dict.
+    """Write curve.csv, curve.png, generation.csv, as_class.png, report.md and models/ into `out`; the report as a dict.
 
     ValueError when the source has no labels or no test part, or fewer training images than the budget.
     """
     pace = pace or Pace()
-    answers = _answers(source)
+    answers = answers_of(source)
     if pace.settle_steps is None:
         pace = replace(pace, settle_steps=settle_for(len(answers.truth)))
     if budget > len(answers.truth):
@@ -109,18 +115,19 @@ def simulate(
     (out / "models").mkdir(parents=True, exist_ok=True)
     bench: Bench | None = None
     rows: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     walls: dict[str, float] = {}
     for i, rng_seed in enumerate(rng_seeds):
         begun = time.time()
         with (
             tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder,
-            _hidden(
+            hidden_project(
                 source, answers, Path(folder) / "project", rng_seed=rng_seed, flip=flip, acquisition=acquisition
             ) as project,
         ):
             clock = Clock(begun)
             with clock.stopped():
-                bench = bench or _bench(answers, project)
+                bench = bench or bench_of(answers, project)
             run = Run(
                 project,
                 answers,
@@ -135,6 +142,8 @@ def simulate(
             for row in run.in_steps(pace) if seconds_per_label is None else run.in_real_time(seconds_per_label):
                 rows.append(row)
                 curve.write_rows(out / "curve.csv", rows)  # a cut run leaves what it measured
+            drawn += leave_drawings(out, bench, rng_seed, rows[-1]["labels"])
+            drawings.write_rows(out / "generation.csv", drawn)
         walls[str(rng_seed)] = round(time.time() - begun, 1)
     assert bench is not None
     report = {
@@ -152,9 +161,10 @@ def simulate(
         "floor": {name: round(value, 4) for name, value in bench.floor.items()},
         "wall_seconds": walls,
         "curve": curve.summary(rows),
+        "drawings": drawn,
     }
     curve.plot(out / "curve.png", rows, bench.floor)
-    (out / "report.md").write_text(curve.markdown(report), encoding="utf-8")
+    (out / "report.md").write_text(f"{curve.markdown(report)}\n{drawings.markdown(drawn)}", encoding="utf-8")
     return report
 
 
@@ -169,7 +179,7 @@ def milestones(budget: int) -> list[int]:
     return [m for m in marks if m < budget] + [budget]
 
 
-def _answers(source: Path) -> Answers:
+def answers_of(source: Path) -> Answers:
     """ValueError when the source has no test part or no labels."""
     opened = open_source(source)
     complete = {"train", "test"} <= set(opened.parts)
@@ -186,7 +196,7 @@ def _answers(source: Path) -> Answers:
     return Answers(list(names), truth, test_images, test_labels)
 
 
-def _hidden(source: Path, answers: Answers, folder: Path, **settings: Any) -> Project:
+def hidden_project(source: Path, answers: Answers, folder: Path, **settings: Any) -> Project:
     """A project of the source's training part whose labels nobody was told."""
     project = Project.create(folder, answers.classes)
     for name, value in settings.items():
@@ -195,7 +205,7 @@ def _hidden(source: Path, answers: Answers, folder: Path, **settings: Any) -> Pr
     return project
 
 
-def _bench(answers: Answers, project: Project) -> Bench:
+def bench_of(answers: Answers, project: Project) -> Bench:
     """Judge and floor, on the images as the model sees them."""
     index = {name: i for i, name in enumerate(answers.classes)}
     images = project.images()
@@ -207,11 +217,13 @@ def _bench(answers: Answers, project: Project) -> Bench:
     probs, features = judge.see(test)
     real = _some_of_each(train_labels, GENERATED)
     real_probs, real_features = judge.see(images.array[real])
+    train = evaluation.Seen(images.array[real], train_labels[real], real_features)
     floor = {
-        "generated_accuracy": evaluation.accuracy(real_probs, train_labels[real]),
+        "generated_accuracy": evaluation.accuracy(real_probs, train.labels),
         "generated_frechet": evaluation.frechet_distance(real_features, features),
     }
-    return Bench(test, test_labels, judge, evaluation.accuracy(probs, test_labels), features, floor)
+    accuracy = evaluation.accuracy(probs, test_labels)
+    return Bench(test, test_labels, judge, accuracy, features, train_labels, train, floor)
 
 
 def _some_of_each(labels: np.ndarray, n: int) -> np.ndarray:
@@ -303,7 +315,7 @@ class Run:
 
     def _measured(self, weights: Path, labels: int, seconds: float) -> dict[str, Any]:
         with self.clock.stopped():
-            file = self.out / "models" / f"seed{self.rng_seed}-labels{labels:05d}.safetensors"
+            file = model_file(self.out, self.rng_seed, labels)
             shutil.copyfile(weights, file)
             about = {"rng_seed": self.rng_seed, "acquisition": self.acquisition, "labels": labels}
             return about | {"seconds": round(seconds, 1)} | measure(load(file), self.bench)
@@ -318,6 +330,17 @@ def answer(project: Project, loop: Loop, sample_id: int, truth: dict[str, str]) 
     found = next((c.name for c in store.classes() if state is not None and c.id == state.class_id), None)
     if found != name:
         raise RuntimeError(f"sample {sample_id} was answered {name!r}, but the record says {found!r}")
+
+
+def model_file(out: Path, rng_seed: int, labels: int) -> Path:
+    return out / "models" / f"seed{rng_seed}-labels{labels:05d}.safetensors"
+
+
+def leave_drawings(out: Path, bench: Bench, rng_seed: int, labels: int) -> list[dict[str, Any]]:
+    """Rows of generation.csv of one model; as_class.png is of the last seed."""
+    model = load(model_file(out, rng_seed, labels))
+    drawings.as_class_sheet(out / "as_class.png", model, bench.test)
+    return drawings.measure({"rng_seed": rng_seed, "labels": labels}, model, bench.judge, bench.test, bench.train)
 
 
 def measure(model: Model, bench: Bench) -> dict[str, float]:

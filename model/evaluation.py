@@ -2,17 +2,20 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
 import scipy.linalg
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from scipy.spatial.distance import cdist
 from torch import nn
 
 from model.augment import augment
-from model.checkpoint import Model
+from model.checkpoint import CHUNK, Model
 from model.device import best_device
 from model.features import to_unit
 
@@ -116,6 +119,15 @@ def judge_for(images: np.ndarray, labels: np.ndarray, n_classes: int, cache: Pat
     return judge
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Real images with their true classes, and what the judge makes of them."""
+
+    images: np.ndarray  # uint8 (n, S, S[, 3])
+    labels: np.ndarray  # (n,)
+    features: np.ndarray  # (n, 128)
+
+
 def generated_figures(
     model: Model, judge: Judge, real_features: np.ndarray, per_class: int = 500, rng_seed: int = 0
 ) -> dict[str, float]:
@@ -130,3 +142,109 @@ def generated_figures(
         "generated_accuracy": float(np.mean(right)),
         "generated_frechet": frechet_distance(np.concatenate(features), real_features),
     }
+
+
+def generation_figures(
+    model: Model, judge: Judge, test: Seen, train: Seen, rng_seed: int = 0
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """(figures of all classes together, figures of each class) beside `generated_figures`.
+
+    As many images are generated of each class as `train` holds, so that real images of training stand beside them
+    as a floor with the same counts: `..._floor`, `frechet_floor`.
+    """
+    labels = np.sort(train.labels)
+    drawn = _drawn(model, labels, rng_seed)
+    probs, features = judge.see(drawn)
+    swapped, of_class = swap_figures(model, judge, test, rng_seed=rng_seed)
+    n_classes = len(model.classes)
+    rows = [
+        {
+            "generated_accuracy": _share(probs[labels == k].argmax(1) == k),
+            "coverage": coverage(test.features[test.labels == k], features[labels == k]),
+            "coverage_floor": coverage(test.features[test.labels == k], train.features[train.labels == k]),
+            "asked_class_seen": of_class[k],
+        }
+        for k in range(n_classes)
+    ]
+    high, checkers = spectrum(drawn)
+    real_high, real_checkers = spectrum(train.images)
+    whole = {
+        **{name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]},
+        **swapped,
+        "high_frequency": high / real_high,
+        "checkerboard": checkers / real_checkers,
+        "generated_frechet": frechet_distance(features, test.features),
+        "reconstructed_frechet": frechet_distance(judge.see(model.reconstruct(train.images))[1], test.features),
+        "frechet_floor": frechet_distance(train.features, test.features),
+    }
+    return whole, rows
+
+
+def swap_figures(
+    model: Model, judge: Judge, test: Seen, most: int = 2000, rng_seed: int = 0
+) -> tuple[dict[str, float], list[float]]:
+    """What becomes of real images decoded as another class, drawn at random: (figures, asked_class_seen of each).
+
+    asked_class_seen, true_class_seen: shares that the judge takes for the class asked for, and still for the true one.
+    style_moved: squared distance of the image's mu from that of what was decoded, over the mean of two real images:
+    0 keeps the style, 0.5 is what a decoder scores that draws one and the same image of a class whatever z is.
+    style_moved_floor: the same of plain reconstructions.
+    """
+    rng, n_classes = np.random.default_rng(rng_seed), len(model.classes)
+    some = rng.permutation(len(test.labels))[:most]
+    images, labels = test.images[some], test.labels[some]
+    asked = (labels + rng.integers(1, n_classes, len(labels))) % n_classes
+    swapped = np.empty_like(images)
+    for k in np.unique(asked):
+        swapped[asked == k] = model.as_class(images[asked == k], int(k))
+    seen = judge.see(swapped)[0].argmax(1)
+    mu = model.embed(images)
+    apart = 2 * mu.var(0, ddof=1).sum()  # mean squared distance of two of them
+    figures = {
+        "asked_class_seen": _share(seen == asked),
+        "true_class_seen": _share(seen == labels),
+        "style_moved": float(((model.embed(swapped) - mu) ** 2).sum(1).mean() / apart),
+        "style_moved_floor": float(((model.embed(model.reconstruct(images)) - mu) ** 2).sum(1).mean() / apart),
+    }
+    return figures, [_share(seen[asked == k] == k) for k in range(n_classes)]
+
+
+def coverage(real: np.ndarray, generated: np.ndarray, k: int = 5) -> float:
+    """Share of real images with a generated one nearer than their k-th nearest real one (Naeem et al. 2020, eq. 7).
+
+    Features (n, D) and (m, D). Generated images that are all alike cover little, however right each is.
+    NaN for a class without two real images.
+    """
+    if len(real) < 2 or not len(generated):
+        return float("nan")
+    among = np.sort(cdist(real, real), axis=1)  # the first is the image itself
+    radius = among[:, min(k, len(real) - 1)]
+    return _share(cdist(real, generated).min(1) < radius)
+
+
+def spectrum(images: np.ndarray) -> tuple[float, float]:
+    """(energy above half the highest frequency, peak at the highest) of images uint8 (n, S, S[, 3]).
+
+    The energy tells blur from speckle. A checkerboard, which upsampling leaves, can fill what blur took away, and
+    goes unnoticed there; it stands at the highest frequency alone: its energy over that of the frequency before it.
+    """
+    side = images.shape[1]
+    power = np.zeros((side, side))
+    for part in np.array_split(images, max(len(images) // CHUNK, 1)):
+        x = part.reshape(len(part), side, side, -1).astype(np.float32) / 255
+        x -= x.mean((1, 2), keepdims=True)
+        power += (np.abs(scipy.fft.fft2(x, axes=(1, 2))) ** 2).sum((0, 3)) / (len(images) * x.shape[3])
+    cycles = np.abs(scipy.fft.fftfreq(side))  # a pixel, 0.5 at most
+    high = np.maximum(cycles[:, None], cycles[None]) >= 0.25
+    lines = power.sum(0) + power.sum(1)
+    return float(power[high].sum()), float(lines[side // 2] / lines[side // 2 - 1])
+
+
+def _drawn(model: Model, labels: np.ndarray, rng_seed: int) -> np.ndarray:
+    """Generated images, one for each of these sorted classes."""
+    counts = np.bincount(labels, minlength=len(model.classes))
+    return np.concatenate([model.generate(k, int(n), rng_seed=rng_seed + k) for k, n in enumerate(counts)])
+
+
+def _share(which: np.ndarray) -> float:
+    return float(which.mean()) if len(which) else float("nan")

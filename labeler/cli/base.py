@@ -1,6 +1,7 @@
 """What every command shares: the app, its options, lists of numbers, reports and the progress bar."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,13 @@ def integers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of whole numbers such as 0,1,2.") from None
+
+
+def label_counts(text: str) -> list[int | None]:
+    """Numbers of labels, None for all of them."""
+    if not re.fullmatch(r"(\d+|all)(,(\d+|all))*", text):
+        raise typer.BadParameter(f"{text!r} is no list of numbers of labels such as 0,10,100,all.")
+    return [None if part == "all" else int(part) for part in text.split(",")]
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

@@ -14,6 +14,7 @@ from labeler.cli.base import (
     count,
     integers,
     known_acquisition,
+    label_counts,
     print_json,
     progress,
 )
@@ -99,3 +100,50 @@ def simulate(
         print_json(report)
     else:
         print(f"{out}: curve.csv, curve.png, report.md and models/")
+
+
+@app.command(epilog="Example: labeler regimes fashion-mnist --labels 0,100,all --flip --out runs/regimes")
+def regimes(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="Labeled images with a test part: IDX, .npz or train/ and test/.", readable=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            readable=False,
+            help="Folder for regimes.csv, regimes.png, regimes.md, as_class.png and models/. Runs it holds are kept.",
+        ),
+    ],
+    labels: Annotated[
+        str, typer.Option(metavar="0,10,all", help="How many labels, drawn at random.")
+    ] = "0,10,100,1000,all",
+    rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="All runs once for each.")] = "0",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=2, help="Gradient steps of every run, warm-up included. [by the number of images]"),
+    ] = None,
+    flip: Flip = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what labels and unlabeled images are worth, from no label to every label, in three ways.
+
+    The same trunk on the labels alone, the objective of the paper (arXiv 1908.03015), and ours. A run that was cut
+    goes on where it stopped.
+    """
+    seeds, counts = integers(rng_seeds), label_counts(labels)
+    from labeler.regimes import regimes as run  # after the words are understood: it takes seconds
+
+    with progress(f"Measuring {source}") as bar:
+        report = run(source, out, counts, seeds, steps, flip, on_progress=bar)
+    if as_json:
+        print_json(report)
+        return
+    if report["kept"]:
+        print(f"{count(report['kept'], 'run')} of before kept.")
+    for n in report["too_many"]:
+        print(f"Left out {count(n, 'label')}: {source} has {count(report['training_images'], 'training image')}.")
+    print(f"{out}: regimes.csv, regimes.png, regimes.md, as_class.png and models/")
