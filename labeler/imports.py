@@ -125,17 +125,30 @@ class Importer:
     def _read(self, source: Source, part: str) -> Iterator[Read]:
         if isinstance(source, ArraySource):
             return self._read_rows(source, part)
+        self._must_fit(None)
         return self._read_files(source.items(part))
 
     def _read_rows(self, source: ArraySource, part: str) -> Iterator[Read]:
         """Rows of an array, which is stored whole as one pack (also without --copy: a zipped array has no rows)."""
         images = source.images(part)
+        self._must_fit(images.shape[1] if images.ndim == 2 else None)
         file = keep_pack(self._folder, images)
-        height, width, *rest = images.shape[1:]
+        height, width, *rest = images.shape[1:] if images.ndim > 2 else (1, images.shape[1])
         for item in source.items(part):
             assert item.image is not None
             sample = NewSample(sha256_of_row(item.image), item.name, file, item.row, width, height, 3 if rest else 1)
             yield Read(item.name, sample, item.label)
+
+    def _must_fit(self, length: int | None) -> None:
+        """Vectors of one length (None: images) make a project of their own; the first of them settle what it is."""
+        size, channels = self._store.setting("working_size"), self._store.setting("channels")
+        here = f"vectors of {size} numbers" if channels == 0 else "images" if self._store.last_sample_id() else None
+        given = "images" if length is None else f"vectors of {length} numbers"
+        if here not in (None, given):
+            raise ValueError(f"This project holds {here}, the source {given}. Make a new project for them.")
+        if length is not None:
+            self._store.set_setting("working_size", length)
+            self._store.set_setting("channels", 0)
 
     def _read_files(self, items: Iterable[Item]) -> Iterator[Read]:
         """Files read, decoded and copied by a few threads (all of that releases the interpreter), in order."""

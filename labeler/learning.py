@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labeler import published
+from labeler.working import as_pictures
 from model import ACQUISITIONS, acquisition, checkpoint
 from model.graph import Graph
 from model.instant import Instant
@@ -218,7 +219,7 @@ class Learning:
                 "scores": scores,
                 "ranking": ranking,
                 "embeddings": learner.features.latents(vae)[0].astype(np.float16),
-                "generated": model.strip(STRIP),
+                "generated": as_pictures(model.strip(STRIP), self.images),
             },
             save_model=model.save,
         )

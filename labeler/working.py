@@ -1,4 +1,4 @@
-"""Images at working size, for the model: one memory-mapped array in cache/, which can be deleted at any time."""
+"""Images at working size, or vectors, for the model: one memory-mapped array in cache/, to be deleted at any time."""
 
 import logging
 import time
@@ -13,6 +13,7 @@ import numpy as np
 from model.images import fit, working_size
 from storage import Sample, Store
 from storage.images import pack, read_image
+from storage.plots import plot, scale_of
 
 COLOUR_SHARE = 0.01  # more colour images than this, and the model sees colour
 STALE_SECONDS = 3_600
@@ -23,7 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class WorkingImages:
-    """Every sample of the project: `sample_ids` int64 (N,) ascending, `array` uint8 (N, S, S) or (N, S, S, 3)."""
+    """Every sample of the project: `sample_ids` int64 (N,) ascending, `array` uint8 (N, S, S) or (N, S, S, 3).
+
+    Of vectors the array is float32 (N, D), with 0 channels and D as their size.
+    """
 
     sample_ids: np.ndarray
     array: np.ndarray
@@ -50,7 +54,10 @@ def working_images(folder: Path, store: Store, on_progress: Progress | None = No
 
 
 def _shape(store: Store) -> tuple[int, int]:
-    """Working size and channels: chosen when first asked for, then kept, because a trained model depends on them."""
+    """Working size and channels: chosen when first asked for, then kept, because a trained model depends on them.
+
+    Vectors bring theirs with the import.
+    """
     size, channels = store.setting("working_size"), store.setting("channels")
     if size is None or channels is None:
         samples = [sample for sample in store.samples() if sample.split != "gold"] or store.samples()
@@ -68,11 +75,15 @@ def _load(path: Path, n: int, size: int, channels: int) -> np.ndarray | None:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return array if array.shape == _array_shape(n, size, channels) and array.dtype == np.uint8 else None
+    return array if array.shape == _array_shape(n, size, channels) and array.dtype == _dtype(channels) else None
 
 
 def _array_shape(n: int, size: int, channels: int) -> tuple[int, ...]:
-    return (n, size, size) if channels == 1 else (n, size, size, 3)
+    return {0: (n, size), 1: (n, size, size), 3: (n, size, size, 3)}[channels]
+
+
+def _dtype(channels: int) -> type[np.generic]:
+    return np.uint8 if channels else np.float32
 
 
 def _build(
@@ -84,7 +95,7 @@ def _build(
     known = 0 if before is None else len(before)
     draft = path.parent / f".building-{uuid.uuid4().hex}.npy"
     try:
-        array = np.lib.format.open_memmap(draft, "w+", np.uint8, _array_shape(len(sample_ids), size, channels))
+        array = np.lib.format.open_memmap(draft, "w+", _dtype(channels), _array_shape(len(sample_ids), size, channels))
         if before is not None:
             array[:known] = before
         samples = store.samples() if known == 0 else store.samples(ids=sample_ids[known:].tolist())
@@ -126,7 +137,7 @@ def _fill(array: np.ndarray, first: int, folder: Path, samples: list[Sample], on
             done += len(places)
             on_progress(done, total)
         except (OSError, ValueError) as error:
-            log.warning("%s cannot be read, its images are left black: %s", file, error)
+            log.warning("%s cannot be read, its images are left black, its vectors zero: %s", file, error)
 
     def fill_one(i: int) -> None:
         try:
@@ -143,6 +154,8 @@ def _fill(array: np.ndarray, first: int, folder: Path, samples: list[Sample], on
 
 
 def _fits(sample: Sample, array: np.ndarray) -> bool:
+    if array.ndim == 2:
+        return True  # a project of vectors holds nothing else
     return (sample.height, sample.width) == array.shape[1:3] and sample.channels == (3 if array.ndim == 4 else 1)
 
 
@@ -163,3 +176,12 @@ def _remove(*paths: Path) -> None:
             path.unlink(missing_ok=True)
         except PermissionError:  # Windows, while another process still has it mapped: the next build removes it
             log.debug("%s is in use and stays for now", path)
+
+
+def as_pictures(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """What a model made, for the eye: images as they are, vectors (..., D) as plots on the scale of the `real` ones."""
+    if made.dtype == np.uint8:
+        return made
+    scale = scale_of(real)
+    plots = np.stack([plot(vector, scale) for vector in made.reshape(-1, made.shape[-1])])
+    return plots.reshape(*made.shape[:-1], *plots.shape[1:])

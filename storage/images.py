@@ -1,6 +1,7 @@
 """Images on disk: decoding whatever Pillow reads into uint8, and the project's own copies of the originals.
 
 An original is `images/ab/<sha256>.<ext>`, or a row of `images/<sha256>.npy` (a pack) where the source was an array.
+A pack may also hold vectors; their picture is a plot.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from storage.plots import plot, scale_of_file
 from storage.processes import runs
 from storage.values import Sample
 
@@ -100,10 +102,11 @@ def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
 
 
 def read_image(project_folder: Path, sample: Sample) -> np.ndarray:
-    """uint8 (H, W) or (H, W, 3). FileNotFoundError or ValueError when the original is gone or damaged."""
+    """uint8 (H, W) or (H, W, 3); of a vector its plot. FileNotFoundError or ValueError when it is gone or damaged."""
     path = Path(project_folder) / sample.file
     if sample.row is not None:
-        return np.array(pack(str(path))[sample.row])
+        row = np.array(pack(str(path))[sample.row])
+        return row if row.ndim > 1 else plot(row, scale_of_file(str(path)))
     return decode(path.read_bytes(), max(DEFAULT_MEGAPIXELS, sample.width * sample.height / 1e6))[0]
 
 
@@ -132,15 +135,23 @@ def as_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def as_npy(vector: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, vector, allow_pickle=False)
+    return buffer.getvalue()
+
+
 @lru_cache(maxsize=32)
 def pack(path: str) -> np.ndarray:
-    """A pack's images, memory-mapped: uint8 (N, H, W) or (N, H, W, 3)."""
+    """A pack's rows, memory-mapped: uint8 (N, H, W) or (N, H, W, 3), or vectors (N, D) of any kind of number."""
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
 def sha256_of_row(image: np.ndarray) -> str:
     """What names a row of an array, as a file's own bytes name the file: its pixels and its shape."""
+    if image.ndim == 1:
+        return hashlib.sha256(f"{len(image)} {image.dtype.str}:".encode() + image.tobytes()).hexdigest()
     height, width, *channels = image.shape
     return hashlib.sha256(f"{height}x{width}x{channels or 1}:".encode() + image.tobytes()).hexdigest()
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from storage.exporters.names import Names
 from storage.exporters.rows import COLUMNS, whole_file, write_csv
-from storage.images import as_png, pack, read_image, sha256_of_row
+from storage.images import as_npy, as_png, pack, read_image, sha256_of_row
 from storage.store import Store
 from storage.values import Sample
 
@@ -92,7 +92,7 @@ def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on
 
 
 def _original(folder: Path, sample: Sample) -> tuple[str, bytes] | LeftOut:
-    """Suffix and bytes of the file to be: the original's own where training code reads such files, else a PNG."""
+    """Suffix and bytes of the file to be: the original's own where training code reads such files, else PNG or .npy."""
     try:
         return _row(folder, sample) if sample.row is not None else _file(folder, sample)
     except FileNotFoundError:
@@ -121,4 +121,4 @@ def _row(folder: Path, sample: Sample) -> tuple[str, bytes]:
         raise Unlike from error
     if sha256_of_row(image) != sample.sha256:
         raise Unlike
-    return ".png", as_png(np.array(image))
+    return (".npy", as_npy(image)) if image.ndim == 1 else (".png", as_png(np.array(image)))

@@ -1,4 +1,4 @@
-"""Sources that are arrays of images (IDX, .npz): whatever shape and type they have becomes uint8 rows."""
+"""Sources that are arrays (IDX, .npz): images of any shape and type become uint8 rows, vectors stay as they are."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ArrayPart:
 
 
 class ArraySource:
-    """Images in memory. Labels are names; whole numbers are written as such, and a negative one means no label."""
+    """Rows in memory. Labels are names; whole numbers are written as such, and a negative one means no label."""
 
     def __init__(self, kind: str, parts: dict[str, ArrayPart], classes: list[str] | None, name: str) -> None:
         self.kind = kind
@@ -48,13 +48,40 @@ class ArraySource:
     def _arrays(self, part: str) -> tuple[np.ndarray, list[str | None] | None]:
         must_be_part(self, part)
         if part not in self._read:
-            images = as_images(self._parts[part].images(), self._name)
+            images = as_rows(self._parts[part].images(), self._name)
             labels = self._parts[part].labels()
             names = label_names(labels, self.classes) if labels is not None else None
             if names is not None and len(names) != len(images):
                 raise ValueError(f"{self._name} has {len(images)} images in {part} but {len(names)} labels.")
             self._read = {part: (images, names)}  # one part at a time: they can be large
         return self._read[part]
+
+
+def as_rows(array: np.ndarray, name: str) -> np.ndarray:
+    """Images as uint8 (N, H, W) or (N, H, W, 3), or vectors (N, D) as they are. ValueError for what is neither."""
+    return checked_vectors(array, name) if are_vectors(array) else as_images(array, name)
+
+
+def are_vectors(array: np.ndarray) -> bool:
+    """Two dimensions, and no square images of at least 8x8 pixels written as one row each."""
+    if array.ndim != 2 or array.dtype.kind not in "iuf" or array.dtype == np.uint8 or array.size == 0:
+        return False
+    side = round(array.shape[1] ** 0.5)
+    if side < 8 or side * side != array.shape[1]:
+        return True
+    low, high = float(array.min()), float(array.max())
+    pixels = low >= 0 and (high <= 1 or (high <= 255 and np.array_equal(array, np.rint(array))))
+    return not pixels
+
+
+def checked_vectors(array: np.ndarray, name: str) -> np.ndarray:
+    """The array itself. ValueError where a number is missing: nobody but its owner knows what to put there."""
+    whole = np.isfinite(array).all(axis=1)
+    if not whole.all():
+        raise ValueError(
+            f"{name}: {(~whole).sum():,} of {len(array):,} vectors hold NaN or infinite numbers. Fill them in first."
+        )
+    return array
 
 
 def as_images(array: np.ndarray, name: str) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""NumPy archives: xtr, ytr, xte, yte (also x_train ...), or x and, where it is labeled, y; `classes` may name them."""
+"""NumPy archives: xtr, ytr, xte, yte (also x_train ...), or x and, where it is labeled, y; `classes` may name them.
+
+x holds images, or vectors (N, D) of real numbers; arrays.py says how they are told apart.
+"""
 
 import zipfile
 from functools import partial
