@@ -169,6 +169,34 @@ def test_a_second_trainer_is_refused_and_a_settled_one_ends(digit_project):
     assert digit_project.published().steps == published.steps
 
 
+def test_a_trainer_that_settled_on_a_thousand_labels_takes_no_time_of_the_processor(tmp_path, digits, monkeypatch):
+    monkeypatch.setattr("labeler.ranker.RESTS_AFTER", 0)  # seconds after the last label in which it looks more often
+    images, labels = digits
+    np.savez(tmp_path / "pool.npz", x=images[:1100], y=labels[:1100])
+    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
+        p.import_(tmp_path / "pool.npz", labels=True, measure_share=0)
+        p.store.set_setting("learner", {**QUICK, "labeled_batch": 400})
+        with at_work(p):
+            until(lambda: (p.store.process("trainer") or {}).get("phase") == "idle", 90)
+            assert p.store.newest_version().metrics["learned_event_id"] == p.store.last_event_id()
+            before = time.process_time()
+            time.sleep(3)
+            assert (time.process_time() - before) / 3 < 0.05
+
+
+@contextmanager
+def at_work(project: Project) -> Iterator[None]:
+    """A trainer in a thread of this process, until it loses the project."""
+    with ThreadPoolExecutor() as pool:
+        trainer = pool.submit(train, project.folder)
+        try:
+            yield
+        finally:
+            project.store.let_go("trainer", project.store.process("trainer")["holder"])
+        with pytest.raises(Lost):
+            trainer.result(30)
+
+
 @contextmanager
 def trainer_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-P", "-m", "labeler.trainer", str(folder), "--parent", str(os.getpid())]
@@ -307,16 +335,12 @@ def test_one_that_goes_on_diverging_gives_up_and_tries_again_when_there_is_somet
     with pytest.raises(RuntimeError, match="diverged 6 times in a row"):
         train(digit_project.folder, until_settled=True)
     assert store.versions() == []
-    with ThreadPoolExecutor() as pool:
-        trainer = pool.submit(train, digit_project.folder)
+    with at_work(digit_project):
         until(lambda: (store.process("trainer") or {}).get("phase") == "failed")
         assert "diverged 6 times in a row" in store.process("trainer")["message"]
         store.set_setting("learner", QUICK)
         label(digit_project, 5, first=10)
         until(lambda: (v := store.newest_version()) is not None and v.labels == 15)
-        store.let_go("trainer", store.process("trainer")["holder"])
-        with pytest.raises(Lost):
-            trainer.result(30)
     assert_all_is_finite(digit_project)
 
 
