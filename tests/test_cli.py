@@ -20,7 +20,7 @@ from model import ACQUISITIONS
 
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["demo", "new", "import", "serve", "train", "status", "export", "generate", "simulate", "check"]
+COMMANDS = ["demo", "new", "import", "serve", "train", "status", "export", "generate", "simulate", "regimes", "check"]
 QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16}
 
 
@@ -85,6 +85,9 @@ def test_classes_beyond_the_last_key_are_said_to_have_none(tmp_path: Path, label
         ["export", "project", "out", "--format", "xlsx"],
         ["simulate", "source", "--out", "out", "--rng-seeds", "0,one"],
         ["simulate", "source", "--out", "out", "--budget", "0"],
+        ["regimes", "source", "--out", "out", "--labels", "10,many"],
+        ["regimes", "source", "--out", "out", "--labels", ""],
+        ["regimes", "source", "--out", "out", "--steps", "1"],
     ],
     ids=" ".join,
 )

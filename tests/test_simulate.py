@@ -52,6 +52,12 @@ def test_the_curve_has_a_row_for_each_milestone_and_seed_and_a_model_that_gives_
     assert f"{report['judge_test_accuracy']:.1%}" in text
     assert (out / "curve.png").stat().st_size > 10_000
     assert [p.name for p in out.iterdir() if p.name.startswith("simulate-")] == []
+    with open(out / "generation.csv", newline="") as f:
+        drawn = list(csv.DictReader(f))
+    assert [(r["rng_seed"], r["labels"]) for r in drawn if r["class"] == ""] == [("3", "12"), ("4", "12")]
+    assert len(drawn) == 2 * (1 + 10)
+    assert "## Drawings" in text
+    assert (out / "as_class.png").stat().st_size > 1_000
 
 
 def test_the_same_seed_asks_the_same_and_learns_the_same(source, tmp_path):
