@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from labeler.working import as_pictures
 from model.checkpoint import Model
 from model.evaluation import Judge, Seen, generation_figures
 from storage.classes import short
@@ -77,9 +78,9 @@ def as_class_sheet(path: Path, model: Model, test: Seen, rows: int = ROWS) -> No
     chosen = _in_turn(test.labels, rows)
     images, labels = test.images[chosen], test.labels[chosen]
     decoded = [model.as_class(images, k) for k in range(len(model.classes))]
-    columns = [images, *decoded]
-    scale = max(1, min(SIDE, WIDTH // len(columns)) // images.shape[1])
-    tile = images.shape[1] * scale + GAP
+    columns = [as_pictures(column, test.images) for column in (images, *decoded)]
+    scale = max(1, min(SIDE, WIDTH // len(columns)) // columns[0].shape[1])
+    tile = columns[0].shape[1] * scale + GAP
     sheet = Image.new("RGB", (len(columns) * tile + 3 * GAP, len(images) * tile + HEADER), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
     for j, (name, column) in enumerate(zip(["image", *model.classes], columns, strict=True)):

@@ -209,8 +209,7 @@ def bench_of(answers: Answers, project: Project) -> Bench:
     """Judge and floor, on the images as the model sees them."""
     index = {name: i for i, name in enumerate(answers.classes)}
     images = project.images()
-    size, channels = images.array.shape[1], 1 if images.array.ndim == 3 else 3
-    test = fit_all(answers.test_images, size, channels)
+    test = fit_all(answers.test_images, images.size, images.channels)
     test_labels = np.array([index[name] for name in answers.test_labels])
     train_labels = np.array([index[answers.truth[s.name]] for s in project.store.samples("pool")])
     judge = evaluation.judge_for(np.asarray(images.array), train_labels, len(index))

@@ -51,16 +51,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 class Judge:
     """A small classifier trained on all true labels, independent of the model under test."""
 
-    def __init__(self, image_size: int, channels: int, n_classes: int):
-        side = image_size // 4
-        self.net = nn.Sequential(
-            nn.Conv2d(channels, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(min(side, 7)), nn.Flatten(),
-            nn.Linear(32 * min(side, 7) ** 2, 128), nn.ReLU(),
-            nn.Linear(128, n_classes),
-        )  # fmt: skip
+    def __init__(self, size: int, channels: int, n_classes: int):
+        """`size`: side of the images, or length of vectors, which have 0 channels."""
+        self.net = _judge_of_images(size, channels, n_classes) if channels else _judge_of_vectors(size, n_classes)
         self.device = best_device()
         nn.utils.convert_conv2d_weight_memory_format(self.net.to(self.device.torch), torch.channels_last)
 
@@ -90,7 +83,7 @@ class Judge:
 
     @torch.inference_mode()
     def see(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(probs (N, C), features (N, 128)) of uint8 images at the judge's size."""
+        """(probs (N, C), features (N, 128)) of uint8 images at the judge's size, or of vectors."""
         self.net.eval()
         probs, features = [], []
         for i in range(0, len(images), 1000):
@@ -100,13 +93,35 @@ class Judge:
         return np.concatenate(probs), np.concatenate(features)
 
 
+def _judge_of_images(size: int, channels: int, n_classes: int) -> nn.Sequential:
+    side = min(size // 4, 7)
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(side), nn.Flatten(),
+        nn.Linear(32 * side**2, 128), nn.ReLU(),
+        nn.Linear(128, n_classes),
+    )  # fmt: skip
+
+
+def _judge_of_vectors(dim: int, n_classes: int) -> nn.Sequential:
+    """The first layer takes the units out."""
+    return nn.Sequential(
+        nn.BatchNorm1d(dim, affine=False),
+        nn.Linear(dim, 128), nn.BatchNorm1d(128), nn.ReLU(),
+        nn.Linear(128, 128), nn.ReLU(),
+        nn.Linear(128, n_classes),
+    )  # fmt: skip
+
+
 def judge_for(images: np.ndarray, labels: np.ndarray, n_classes: int, cache: Path | None = None) -> Judge:
-    """The judge of these training images (N, S, S[, 3]) and labels (N,), trained once and kept by their hash."""
+    """The judge of these training images (N, S, S[, 3]) or vectors, and labels (N,): trained once, kept by its hash."""
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labeler"
     digest = hashlib.sha256(b"judge-1" + np.ascontiguousarray(images).tobytes() + labels.astype(np.int64).tobytes())
     file = cache / f"judge-{digest.hexdigest()[:20]}.safetensors"
     torch.manual_seed(0)
-    judge = Judge(images.shape[1], 1 if images.ndim == 3 else 3, n_classes)
+    judge = Judge(images.shape[1], {2: 0, 3: 1, 4: 3}[images.ndim], n_classes)
     if file.exists():
         judge.net.load_state_dict(load_file(file))
         judge.net.eval()
@@ -227,7 +242,10 @@ def spectrum(images: np.ndarray) -> tuple[float, float]:
 
     The energy tells blur from speckle. A checkerboard, which upsampling leaves, can fill what blur took away, and
     goes unnoticed there; it stands at the highest frequency alone: its energy over that of the frequency before it.
+    NaN of vectors.
     """
+    if images.ndim == 2:
+        return float("nan"), float("nan")
     side = images.shape[1]
     power = np.zeros((side, side))
     for part in np.array_split(images, max(len(images) // CHUNK, 1)):

@@ -41,7 +41,9 @@ def fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
 
 
 def fit_all(images: Sequence[np.ndarray] | np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Any images -> uint8 (N, size, size) or (N, size, size, 3)."""
+    """Any images -> uint8 (N, size, size) or (N, size, size, 3); vectors, with 0 channels, -> float32 (N, size)."""
+    if channels == 0:
+        return np.asarray(images, np.float32)
     want = (size, size) if channels == 1 else (size, size, 3)
     if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] == want:
         return images

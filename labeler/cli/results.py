@@ -29,7 +29,7 @@ def generate(
     rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what the newest model believes a class looks like, as PNG files."""
+    """Draw what the newest model believes a class looks like, as PNG files; vectors are in vectors.npy beside them."""
     from labeler import Project
     from storage.classes import short, shown
 
@@ -49,8 +49,10 @@ def generate(
 
 
 def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> list[Path]:
+    import numpy as np
     from PIL import Image
 
+    from labeler.working import as_pictures
     from model import load
     from storage.classes import short, shown
 
@@ -62,7 +64,10 @@ def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> lis
         raise ValueError(f"The newest model does not know {shown(class_)} yet; it knows {known}.")
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{i:05d}.png" for i in range(n)]
-    for file, image in zip(files, model.generate(class_, n, rng_seed), strict=True):
+    made = model.generate(class_, n, rng_seed)
+    if made.ndim == 2:
+        np.save(out / "vectors.npy", made)
+    for file, image in zip(files, as_pictures(made, made), strict=True):
         Image.fromarray(image).save(file)
     return files
 
