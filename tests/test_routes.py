@@ -14,6 +14,7 @@ from pages import IGNORE_UNCLOSED, build, collect_unclosed, publish_version, sma
 from PIL import Image
 
 from labeler import Project
+from labeler.published import publish_ranking
 from labeler.ui.routes import routes
 
 pytestmark = IGNORE_UNCLOSED
@@ -92,6 +93,33 @@ def test_an_answer_is_stored_once_however_often_it_is_sent(project: Project, cli
         question["sample_id"], 2, "ann", "tab-00000001", 450,
     )  # fmt: skip
     assert again["counts"]["per_class"]["2"] == 1
+
+
+def test_a_ranking_between_two_versions_is_told_and_asked_from(project: Project, client: TestClient) -> None:
+    publish_version(project, 1)
+    post, before = tab(client), client.get("/labeler/state").json()
+    held = [question["sample_id"] for question in post("next", n=4)["questions"]]
+    answered, shown, coming = held[0], held[1], held[2]
+    post("commit", operations=[label("uid-0001", answered)])
+    version = project.published()
+    assert version is not None
+    wanted = [i for i in version.sample_ids.tolist() if i not in held][::-1]
+    probs = np.roll(version.probs, 1, axis=1)
+    publish_ranking(
+        version.folder,
+        acquisition="margin",
+        last_event_id=project.store.last_event_id(),
+        probs=probs,
+        scores=np.full(len(probs), 0.25, np.float32),
+        ranking=np.array([shown, coming, *wanted]),
+    )
+
+    after = client.get("/labeler/state").json()
+    assert after["version"] == before["version"] == 1
+    assert after["ranking"] != before["ranking"]
+    questions = post("next", n=3, have=[shown, coming], replace=True)["questions"]
+    assert [question["sample_id"] for question in questions] == wanted[:3]
+    assert (questions[0]["guess"], questions[0]["score"], questions[0]["version"]) == (4, 0.25, 1)
 
 
 def test_what_the_screen_showed_is_kept_with_the_answer(project: Project, client: TestClient) -> None:
