@@ -77,6 +77,7 @@ class Learning:
         self.learned_event_id = 0
         self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
         self._prototypes: np.ndarray | None = None
+        self._memory = acquisition.Memory()
         self._seen_whole = False
         self.look: tuple[Path, Instant] | None = None  # folder of the newest version, and what ranks anew on it
         self.published_event_id = 0  # the newest event that the newest version knows
@@ -158,11 +159,12 @@ class Learning:
             name = "random"
         labeled = np.fromiter(labels, np.int64, len(labels))
         first = np.empty(0, np.int64) if name == "random" else self._cold_start(labeled)
-        scores, ranking = acquisition.rank(name, probs, self.open_positions(), nodes, labeled, first, rng)
+        open_positions = self.open_positions()
+        scores, ranking = acquisition.rank(name, probs, open_positions, nodes, labeled, first, rng, self._memory)
         return scores, self.sample_ids[ranking], name
 
     def _cold_start(self, labeled: np.ndarray) -> np.ndarray:
-        """Prototypes of the clusters of the warmed-up features, until two for each class are labeled."""
+        """Images that stand for the groups of the warmed-up features, until two for each class are labeled."""
         if len(labeled) >= self._first_wanted() or self._prototypes is None:
             return np.empty(0, np.int64)
         return self._prototypes

@@ -48,8 +48,8 @@ def chosen_acquisition(store: Store) -> str:
 def ranked(published: Published, acquisition: str) -> Ranking:
     """The version's own ranking, or its images ranked anew where the person chose another acquisition meanwhile.
 
-    That needs nothing but its probabilities, so it holds at once, with a busy trainer or none. `coverage` needs more
-    and comes with the trainer's next version; before the first label probabilities mean nothing.
+    Scores that need nothing but its probabilities hold at once, with a busy trainer or none. The others look at the
+    features too and come with the trainer's next ranking; before the first label probabilities mean nothing.
     """
     if acquisition == published.acquisition or acquisition not in SCORES or published.labels == 0:
         return Ranking(published.acquisition, published.ranking, published.scores)

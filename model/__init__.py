@@ -4,7 +4,8 @@ from typing import Any
 
 __all__ = ["ACQUISITIONS", "load"]
 
-ACQUISITIONS = ("coverage", "margin", "least_confident", "entropy", "random")  # names of model/acquisition.py
+# names of model/acquisition.py, the default in front
+ACQUISITIONS = ("coverage", "margin", "least_confident", "entropy", "bald", "badge", "typicality", "random")
 
 
 def __getattr__(name: str) -> Any:

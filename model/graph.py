@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 
 NEIGHBOURS = 15
+CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
+ROUNDING = 2e-3  # distance that float32 cannot tell from none
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,8 @@ class Graph:
     affinity: sp.csr_matrix  # (n, n) symmetric normalised
     typicality: np.ndarray  # (n,) float32 in (0, 1]: one over the mean distance to the neighbours
     mean: torch.Tensor  # (D,) of the features before they were centred
+    reach: float  # distance from a node to the last of its neighbours, the median
+    twin: float  # distance up to which two images are practically the same
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """Row of each position; -1 where the graph does not hold it."""
@@ -53,11 +57,31 @@ def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     w = sp.csr_matrix(edges, shape=(n, n))
     w = w + w.T
     scale = sp.diags(1 / np.sqrt(np.asarray(w.sum(1)).ravel() + 1e-6))
-    distance = (2 - 2 * cosines.clamp(-1, 1)).clamp_min(1e-6).sqrt().mean(1) if k else torch.ones(n)
+    reach, twin = scales(features, neighbours)
+    # copies of one image do not make it typical: none counts as nearer than `twin`
+    distance = (2 - 2 * cosines.clamp(-1, 1)).sqrt().clamp_min(twin).mean(1) if k else torch.ones(n)
     typicality = (1 / distance).numpy()
-    return Graph(
-        positions, features, (scale @ w @ scale).tocsr().astype(np.float32), typicality / typicality.max(), mean
-    )
+    affinity = (scale @ w @ scale).tocsr().astype(np.float32)
+    return Graph(positions, features, affinity, typicality / typicality.max(), mean, reach, twin)
+
+
+def scales(features: torch.Tensor, neighbours: torch.Tensor, sample: int = 1000) -> tuple[float, float]:
+    """(reach, twin) of a graph; features (n, D), neighbours (n, k).
+
+    Images that lie evenly in m dimensions have their nearest of k neighbours within t times the distance to the last
+    with a chance of (k - 1) t^m. `twin` is where that is CHANCE: nearer than that, they are no two images of a group.
+    m by maximum likelihood (Levina & Bickel 2004, eq. 8), the median of the nodes.
+    """
+    n, k = neighbours.shape
+    if k < 3:
+        return float(2**0.5), ROUNDING
+    some = torch.arange(0, n, max(n // sample, 1), device=features.device)
+    near = features[neighbours[some.cpu()].to(features.device)]  # (n_some, k, D)
+    distance = (near - features[some, None]).norm(dim=2).sort(dim=1).values
+    last = distance[:, -1:].clamp_min(ROUNDING)
+    inverse_m = (last / distance[:, :-1].clamp_min(ROUNDING)).log().mean(1).median().item()
+    reach = distance[:, -1].median().item()
+    return max(reach, ROUNDING), max(reach * (CHANCE / (k - 1)) ** inverse_m, ROUNDING)
 
 
 def rows_or_nearest(graph: Graph, positions: np.ndarray, h: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

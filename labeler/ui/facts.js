@@ -7,6 +7,9 @@ const ACQUISITIONS = {
   margin: ['Margin', 'Images torn between two classes'],
   least_confident: ['Least confident', 'Images whose best guess is weak'],
   entropy: ['Entropy', 'Images spread over many classes'],
+  bald: ['BALD', 'Images whose class depends on what the last layer has not learned yet'],
+  badge: ['BADGE', 'Unsure and unlike each other, by what a label would change in the model'],
+  typicality: ['Typicality', 'The most typical image of each group without a label, whatever the model thinks'],
   random: ['Random', 'Drawn at random, whatever the model thinks'],
 };
 const TORN = 'between '; // how a reason that names classes begins
