@@ -15,8 +15,8 @@ from storage.classes import short
 
 COLUMNS = (
     "rng_seed", "labels", "class", "generated_accuracy", "coverage", "coverage_floor", "asked_class_seen",
-    "true_class_seen", "style_moved", "style_moved_floor", "high_frequency", "checkerboard", "generated_frechet",
-    "reconstructed_frechet", "frechet_floor",
+    "true_class_seen", "style_moved", "style_moved_floor", "variety", "high_frequency", "checkerboard",
+    "generated_frechet", "reconstructed_frechet", "frechet_floor",
 )  # fmt: skip
 ROWS = 20  # test images of a sheet
 GAP, HEADER = 2, 14  # pixels of a sheet
@@ -44,21 +44,23 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         "",
         "Test images decoded as another class: the judge sees the class asked for, or still the true one; style moved "
         "is the squared distance in z of image and drawing over that of two images (0 kept, 0.5 or more when z is "
-        "ignored), beside plain reconstructions. Coverage: share of real test images that a drawing is nearer to than "
+        "ignored), beside plain reconstructions; variety the variance among drawings of one class over that among its "
+        "real images (0 when z is ignored). Coverage: share of real test images that a drawing is nearer to than "
         "their 5th nearest real one, beside real training images in the place of drawings. High "
         "frequencies (below 1 blur, above 1 speckle) and the checkerboard are relative to real images. Frechet beside "
         "plain reconstructions and real training images.",
         "",
-        "| seed | labels | class seen: asked | true | style moved | coverage | high frequencies | checkerboard "
-        "| Frechet |",
-        "| ---: " * 9 + "|",
+        "| seed | labels | class seen: asked | true | style moved | variety | coverage | high frequencies "
+        "| checkerboard | Frechet |",
+        "| ---: " * 10 + "|",
     ]
     for row in rows:
         if row["class"] == "":
             lines.append(
                 f"| {row['rng_seed']} | {row['labels']:,} | {row['asked_class_seen']:.1%} "
                 f"| {row['true_class_seen']:.1%} | {row['style_moved']:.2f} ({row['style_moved_floor']:.2f}) "
-                f"| {row['coverage']:.2f} ({row['coverage_floor']:.2f}) | {row['high_frequency']:.2f} "
+                f"| {row['variety']:.2f} | {row['coverage']:.2f} ({row['coverage_floor']:.2f}) "
+                f"| {row['high_frequency']:.2f} "
                 f"| {row['checkerboard']:.2f} | {row['generated_frechet']:.3g} ({row['reconstructed_frechet']:.3g}, "
                 f"{row['frechet_floor']:.3g}) |"
             )

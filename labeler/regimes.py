@@ -96,7 +96,7 @@ def regimes(
         "kept": kept,
         "too_many": [n for n in labels if n is not None and n > len(images)],
         "rows": [{name: value for name, value in row.items() if name != "settings"} for row in rows],
-        "claims": claims.claims(rows, len(images)),
+        "claims": claims.claims(rows, len(images), len(bench.test_labels)),
     }
     claims.plot(out / "regimes.png", rows, bench.floor, len(images))
     (out / "regimes.md").write_text(claims.markdown(report), encoding="utf-8")

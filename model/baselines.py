@@ -14,7 +14,7 @@ from model import generation, objective
 from model.augment import augment
 from model.checkpoint import Model
 from model.device import best_device
-from model.features import Features, to_unit
+from model.features import Features, as_trained_on, to_unit
 from model.learner import Learner
 
 BATCH = 64  # labeled images of a step, each as it is and augmented
@@ -132,6 +132,6 @@ def clustering_accuracy(
 
 
 def _topmost(model: Model, images: np.ndarray) -> torch.Tensor:
-    features = Features(images, model.vae.config.h_dim, best_device())
+    features = Features(as_trained_on(images, model.vae), model.vae.config.h_dim, best_device())
     features.refresh(model.vae, np.arange(len(images)), 0)
     return features.h.float()

@@ -202,8 +202,10 @@ def swap_figures(
 
     asked_class_seen, true_class_seen: shares that the judge takes for the class asked for, and still for the true one.
     style_moved: squared distance of the image's mu from that of what was decoded, over the mean of two real images:
-    0 keeps the style, 0.5 is what a decoder scores that draws one and the same image of a class whatever z is.
+    0 keeps the style, 0.5 or more is what a decoder scores that draws the same whatever z is.
     style_moved_floor: the same of plain reconstructions.
+    variety: variance of what was decoded as one class over that of real images of the class, mean over the classes:
+    0 when z is ignored, which the judge does not see; reconstructions too stay below 1, as they are blurred.
     """
     rng, n_classes = np.random.default_rng(rng_seed), len(model.classes)
     some = rng.permutation(len(test.labels))[:most]
@@ -220,8 +222,16 @@ def swap_figures(
         "true_class_seen": _share(seen == labels),
         "style_moved": float(((model.embed(swapped) - mu) ** 2).sum(1).mean() / apart),
         "style_moved_floor": float(((model.embed(model.reconstruct(images)) - mu) ** 2).sum(1).mean() / apart),
+        "variety": float(np.nanmean([_variety(swapped[asked == k], images[labels == k]) for k in range(n_classes)])),
     }
     return figures, [_share(seen[asked == k] == k) for k in range(n_classes)]
+
+
+def _variety(drawn: np.ndarray, real: np.ndarray) -> float:
+    """Variance of drawn images over that of real ones, each summed over pixels; NaN without two of each."""
+    if len(drawn) < 2 or len(real) < 2 or not real.var(0).any():
+        return float("nan")
+    return float(drawn.var(0).sum() / real.var(0).sum())
 
 
 def coverage(real: np.ndarray, generated: np.ndarray, k: int = 5) -> float:

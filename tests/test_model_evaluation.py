@@ -130,6 +130,21 @@ def test_the_energy_tells_blur_and_the_peak_tells_a_checkerboard_even_on_a_blurr
     assert evaluation.spectrum(colour) == pytest.approx(evaluation.spectrum(sharp.astype(np.uint8)), rel=1e-4)
 
 
+def test_variety_tells_a_decoder_that_ignores_z_which_the_judge_takes_for_perfect(digits: Digits, judge: Judge) -> None:
+    """A decoder that draws one and the same real digit of the class asked for, whatever the image."""
+    images, labels = digits
+    vae = SSVAE(VAEConfig(shape=(1, 8, 8), h_dim=16, width=4)).requires_grad_(False)
+    one_of_each = torch.from_numpy(np.stack([images[labels == k][0] for k in range(10)]) / 255).float()
+    by_class = torch.nn.Linear(42, 64, bias=False).requires_grad_(False)
+    by_class.weight.copy_(torch.cat([torch.zeros(64, 32), one_of_each.logit(1e-3).flatten(1).T], 1))
+    vae.decoder = torch.nn.Sequential(by_class, torch.nn.Unflatten(1, (1, 8, 8)))
+    model = Model(vae, from_prior(vae.prior_mu, vae.prior_logvar), {"classes": NAMES})
+    figures, _ = evaluation.swap_figures(model, judge, seen(digits, judge, slice(1200, None)))
+    assert figures["asked_class_seen"] == 1
+    assert figures["variety"] == 0
+    assert figures["style_moved"] > 0.5
+
+
 def seen(digits: Digits, judge: Judge, part: slice) -> Seen:
     return Seen(digits[0][part], digits[1][part], judge.see(digits[0][part])[1])
 
