@@ -35,7 +35,7 @@ FRESH = 10  # steps that must have had a new label in their batch before it coun
 class LearnerConfig:
     objective: Objective = field(default_factory=Objective)
     labeled_batch: int = 32
-    unlabeled_batch: int = 192
+    unlabeled_batch: int = 192  # fewer where an image has more pixels, see affordable()
     partial_batch: int = 64  # images of a step on which the perceptual and the cycle term are taken
     lr: float = 1e-3
     weight_decay: float = 1e-3
@@ -51,6 +51,12 @@ class LearnerConfig:
 def warm_up_steps(n_images: int) -> int:
     """A step for each of the first few hundred images, 1,000 from 40,000 images on."""
     return int(min(20 + n_images, 300 + 700 * n_images / 40_000, 1000))
+
+
+def affordable(batch: int, shape: tuple[int, ...]) -> int:
+    """`batch` for x of up to 32x32 pixels in colour; fewer of larger ones, by the root of how much larger they are."""
+    larger = max(1.0, math.prod(shape) / (3 * 32 * 32))
+    return min(batch, max(32, int(batch / larger**0.5)))
 
 
 class Learner:
@@ -266,12 +272,12 @@ class Learner:
 
     def _unlabeled_batch(self) -> tuple[np.ndarray, np.ndarray]:
         """(rows of the graph, positions); without a graph the rows mean nothing."""
-        size = min(self.config.unlabeled_batch, max(16, len(self.trainable)))
-        if self.graph is None or self.warming_up:
-            drawn = self.rng.integers(len(self.trainable), size=size)
-            return drawn, self.trainable[drawn]
-        rows = self.rng.integers(len(self.graph.positions), size=size)
-        return rows, self.graph.positions[rows]
+        drawn_from = self.trainable if self.graph is None or self.warming_up else self.graph.positions
+        n = len(drawn_from)
+        size = min(affordable(self.config.unlabeled_batch, self.vae.config.shape), max(16, n))
+        # Not twice where it can be helped: contrast takes the second copy for another image.
+        rows = self.rng.choice(n, size, replace=size > n, shuffle=False)
+        return rows, drawn_from[rows]
 
     def _augmented(self, x: torch.Tensor) -> torch.Tensor:
         if self.vae.config.likelihood == "gaussian":
@@ -365,7 +371,8 @@ class Learner:
         positions = self.graph.positions
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
-        instant = Instant(self.graph, self.features.h.clone(), self.features.probs(self.ema, positions))
+        layer = self.ema.classifier
+        instant = Instant(self.graph, self.features.h.clone(), Head(layer.weight.clone(), layer.bias.clone()))
         instant.learn(self.labels)
         return instant
 

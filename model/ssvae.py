@@ -152,7 +152,8 @@ class SSVAE(nn.Module):
     def standardise_by(self, x: np.ndarray) -> None:
         """Keep mean and standard deviation of x (N, *shape); one of a feature that never changes counts as 1."""
         mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-        std = np.where(std > 1e-6 * np.abs(mean) + 1e-30, std, 1)
+        rounding = np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps * np.abs(mean)
+        std = np.where(std > 4 * rounding, std, 1)
         self.x_mean.copy_(torch.from_numpy(mean))
         self.x_std.copy_(torch.from_numpy(std))
 
