@@ -14,7 +14,7 @@ from torch import nn
 
 RIDGE = 0.01  # added to the diagonal of the features' covariance, relative to its mean
 CALIBRATED_ON = 2000  # nodes, at most
-SCALES = np.geomspace(1, 60, 30)  # of the regression, whose values lie between 0 and 1, as logits
+SCALES = np.geomspace(0.2, 60, 40)  # the regression's values lie between 0 and 1; a layer in training is too sure
 
 
 class Head(NamedTuple):
@@ -27,6 +27,10 @@ class Head(NamedTuple):
         """h (N, D) of any float kind -> float32 (N, C)."""
         parts = [F.linear(part.float(), self.weight, self.bias).softmax(1) for part in h.split(20_000)]
         return torch.cat(parts).cpu().numpy()
+
+    def mixed_with(self, other: "Head", share: float) -> "Head":
+        """The layer whose logits are the mean of both, `share` of it the other's."""
+        return Head(torch.lerp(self.weight, other.weight, share), torch.lerp(self.bias, other.bias, share))
 
     def put_into(self, layer: nn.Linear) -> None:
         with torch.no_grad():

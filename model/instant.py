@@ -10,20 +10,22 @@ from model import graph
 from model.graph import Graph
 from model.head import Head, Ridge, agreed
 
-FULL_SAY = 20  # labels a class from which the network's own belief about a node counts as much as the graph's
+EQUAL_SAY = 20  # labels a class at which the layer that learns by gradient steps counts as much as the graph
 
 
 class Instant:
     """Labels in, a classification layer out; `head` is None until there is a label.
 
-    h (N, D): the features of all images, of which the graph's nodes are some; network_probs (n, C): what the layer that
-    learns by gradient steps says of the nodes.
+    h (N, D): the features of all images, of which the graph's nodes are some; `network`: the layer that learns by
+    gradient steps, as it was when the features were taken.
     """
 
-    def __init__(self, nodes: Graph, h: torch.Tensor, network_probs: np.ndarray):
-        self.graph, self.h, self.network_probs = nodes, h, network_probs
-        self.n_classes = network_probs.shape[1]
+    def __init__(self, nodes: Graph, h: torch.Tensor, network: Head):
+        self.graph, self.h, self.network = nodes, h, network
+        self.n_classes = len(network.weight)
         self.head: Head | None = None
+        self._nodes_h = h[torch.from_numpy(nodes.positions).to(h.device)].float()
+        self._network_probs = network.probs(self._nodes_h)
         self._ridge: Ridge | None = None
         self._spread: graph.Spread | None = None
 
@@ -38,13 +40,14 @@ class Instant:
         self._spread = graph.spread(self.graph, rows, known, self.n_classes, self._spread)
         spread_probs = self._spread.probs
         if self._ridge is None:
-            self._ridge = Ridge(self.h[torch.from_numpy(self.graph.positions).to(self.h.device)])
-        say = min(1.0, len(rows) / (FULL_SAY * self.n_classes))
-        classes = (graph.sharpened(spread_probs) + say * self.network_probs).argmax(1)
+            self._ridge = Ridge(self._nodes_h)
+        say = len(known) / (EQUAL_SAY * self.n_classes)
+        classes = (graph.sharpened(spread_probs) + min(say, 1) * self._network_probs).argmax(1)
         classes[rows[inside]] = known[inside]
         head = self._ridge.fit(torch.from_numpy(classes).to(self.h.device), self.n_classes)
-        expected = torch.from_numpy(agreed(spread_probs, self.network_probs)).to(self.h.device)
-        self.head = self._ridge.calibrated(head, expected)
+        expected = torch.from_numpy(agreed(spread_probs, self._network_probs)).to(self.h.device)
+        head = self._ridge.calibrated(head, expected)
+        self.head = self._ridge.calibrated(head.mixed_with(self.network, say / (1 + say)), expected)
 
     def probs(self) -> np.ndarray:
         """q(y|x) of all images, float32 (N, C)."""

@@ -372,7 +372,9 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         layer = self.ema.classifier
-        instant = Instant(self.graph, self.features.h.clone(), Head(layer.weight.clone(), layer.bias.clone()))
+        instant = Instant(
+            self.graph, self.features.h.clone(), Head(layer.weight.cpu().clone(), layer.bias.cpu().clone())
+        )
         instant.learn(self.labels)
         return instant
 
