@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate
+.PHONY: install demo test check format bench-learning bench-simulate bench-model
 
 install: $(VENV)/.installed
 
@@ -38,3 +38,7 @@ bench-learning: install
 # Learning curve of 100 labels, three rng seeds: curve.csv, curve.png and report.md in runs/.
 bench-simulate: install
 	$(BIN)/labeler simulate $(FASHION_MNIST) --budget 100 --rng-seeds 0,1,2 --out runs/fashion-100
+
+# The long runs behind docs/model.md, hours on two cores; what was done is not done again. PARTS="curve ablation" for some.
+bench-model: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_model.py $(FASHION_MNIST) $(PARTS)
