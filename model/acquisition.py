@@ -134,11 +134,13 @@ def bald(
         strength, axes = strength[-len(at) :].clamp_min(0), axes[:, -len(at) :]  # the others are zero
         seen = prior * strength[:, None] * curvature.clamp_min(0)
         variance = prior * (1 - (features @ axes) ** 2 @ (seen / (1 + seen))).clamp_min(0)  # (n, C), along `turn`
+    deviation = variance.sqrt()
     mean, of_each = torch.zeros_like(logits), torch.zeros(len(logits), device=logits.device)
     for noise in rng.standard_normal((heads, logits.shape[1]), np.float32):
-        p = (logits + (variance.sqrt() * torch.from_numpy(noise).to(logits.device)) @ turn.T).softmax(1)
+        log_p = (logits + (deviation * torch.from_numpy(noise).to(logits.device)) @ turn.T).log_softmax(1)
+        p = log_p.exp()
         mean += p / heads
-        of_each += torch.special.entr(p).sum(1) / heads
+        of_each -= (p * log_p).sum(1) / heads
     return (torch.special.entr(mean).sum(1) - of_each).clamp_min(0).cpu().numpy()
 
 
