@@ -48,7 +48,7 @@ class Task:
     steps: int
     most_supervised: int
     models: Path
-    digest: str  # of data and steps
+    digest: str  # of the training images and their labels
 
 
 def regimes(
@@ -128,7 +128,11 @@ def _task(
 
 def _settings(task: Task, method: str) -> str:
     """A short name of all that a row depends on besides seed and number of labels."""
-    about = [task.digest, task.most_supervised if method == "supervised" else task.steps, asdict(task.configs[method])]
+    config = asdict(task.configs[method])
+    if method == "supervised":
+        about = [task.digest, task.most_supervised, *(config[name] for name in baselines.USED_OF_CONFIG)]
+    else:
+        about = [task.digest, task.steps, config]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
 
 

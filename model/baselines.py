@@ -21,6 +21,7 @@ BATCH = 64  # labeled images of a step, each as it is and augmented
 LEAST, MOST = 600, 8000  # steps
 WINDOW = 300  # steps whose mean loss is compared with that of the steps before
 FLAT, FLAT_NATS = 0.02, 0.002  # share of the loss, and nats, by which it must have fallen for training to go on
+USED_OF_CONFIG = ("lr", "weight_decay", "ema", "flip")  # what labels_alone takes from the learner's settings
 CLUSTERED = 20_000  # images, at most
 
 

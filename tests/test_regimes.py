@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from labeler.claims import COLUMNS
 from labeler.regimes import regimes
 from model import baselines, load
 from model.learner import Learner, LearnerConfig
+from model.objective import PRESETS
 
 Digits = tuple[np.ndarray, np.ndarray]
 STEPS, MOST = 24, 30
@@ -139,9 +141,23 @@ def test_runs_of_other_settings_are_neither_mixed_in_nor_overwritten(
     with pytest.raises(ValueError, match="other data"):
         run(source, out, (30,))
     assert (out / "regimes.csv").read_text() == before
+
     (out / "regimes.csv").write_text("some,table\n1,2\n")
     with pytest.raises(ValueError, match="other columns"):
         run(source, out, (30,))
+
+
+def test_a_change_of_our_recipe_asks_for_its_runs_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run(source, out, (30,))
+    monkeypatch.setitem(PRESETS, "recipe", replace(PRESETS["recipe"], cycle=7))
+    with pytest.raises(ValueError, match=r"holds 1 of 3 runs with other settings.*\(recipe; steps 24\)"):
+        run(source, out, (30,))
+    lines = (out / "regimes.csv").read_text().splitlines(keepends=True)
+    (out / "regimes.csv").write_text("".join(line for line in lines if ",recipe," not in line))
+    assert run(source, out, (30,))["kept"] == 2
 
 
 def test_the_command_says_what_it_kept_and_what_it_left_out(
