@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from model import objective
+from model import generation, objective
 from model.device import Device
 from model.features import as_trained_on, to_data, to_unit
 from model.generation import Mixtures
@@ -164,8 +164,36 @@ class Model:
     @torch.inference_mode()
     def draw(self, label: int, u: torch.Tensor, noise: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
         """Images of a class at given places of its mixture, see Mixtures.z."""
-        z = self.mixtures.z(label, u, noise, temperature).to(self._device.torch)
-        return self._decoded(z, label)
+        return self._decoded(self.mixtures.z(label, u, noise, temperature), label)
+
+    @torch.inference_mode()
+    def interpolate(
+        self, a: int | str | np.ndarray, b: int | str | np.ndarray, n: int, rng_seed: int = 0, temperature: float = 1.0
+    ) -> np.ndarray:
+        """n images on the way from a to b, both ends included: uint8 (n, H, W) or (n, H, W, 3).
+
+        Each end is a class (index or name; the same place of both classes' mixtures) or one image. y goes straight.
+        In z the centre of the class goes straight, and what sets the image apart from its class is turned: in the
+        middle of a straight way all images look like the mean of their class (coverage .31 instead of .43, turned .41).
+        """
+        generator = torch.Generator().manual_seed(rng_seed)
+        u, noise = torch.rand(1, generator=generator), torch.randn(1, self.vae.config.z_dim, generator=generator)
+        (z_a, y_a), (z_b, y_b) = (self._place(end, u, noise, temperature) for end in (a, b))
+        t = torch.linspace(0, 1, n)[:, None]
+        centre_a, centre_b = y_a @ self.mixtures.centres(), y_b @ self.mixtures.centres()
+        z = torch.lerp(centre_a, centre_b, t) + generation.turn(z_a - centre_a, z_b - centre_b, t)
+        return self._drawn(z, torch.lerp(y_a, y_b, t))
+
+    def _place(
+        self, end: int | str | np.ndarray, u: torch.Tensor, noise: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """z (1, Z) and y (1, C) of a class or of one image, on the CPU as the mixtures are."""
+        if isinstance(end, np.ndarray):
+            encoding = self.vae.encode(next(self._batches(end[None])))
+            return encoding.mu.cpu(), encoding.logits.softmax(1).cpu()
+        label = self._index(end)
+        y = self.vae.one_hot(torch.tensor([label]))
+        return self.mixtures.z(label, u, noise, temperature), y
 
     @torch.inference_mode()
     def as_class(self, images: Any, label: int | str) -> np.ndarray:
@@ -179,8 +207,14 @@ class Model:
         return to_data(self.vae, torch.empty(0, *self.vae.config.shape))
 
     def _decoded(self, z: torch.Tensor, label: int) -> np.ndarray:
-        y = self.vae.one_hot(torch.tensor([label], device=z.device))
-        return np.concatenate([to_data(self.vae, self.vae.decode(p, y.expand(len(p), -1))) for p in z.split(CHUNK)])
+        y = self.vae.one_hot(torch.tensor([label]))
+        return self._drawn(z, y.expand(len(z), -1))
+
+    def _drawn(self, z: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+        parts = zip(z.split(CHUNK), y.split(CHUNK), strict=True)
+        device = self._device.torch
+        drawn = [to_data(self.vae, self.vae.decode(z.to(device), y.to(device))) for z, y in parts]
+        return np.concatenate([self._no_images(), *drawn])
 
     @torch.inference_mode()
     def _joined(self, parts: list[torch.Tensor], width: int | None = None) -> np.ndarray:

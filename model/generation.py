@@ -9,7 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 COMPONENTS = 10
-FIT_ON = 3000  # points of one class, at most
+FIT_ON = 1000  # points of one class, at most: with 3,000 and twice the iterations the drawings were no better
+LEAST = 32  # points of one class, as far as anything is taken for it
+CONFIDENT = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,23 @@ class Mixtures:
         spread = torch.einsum("nij,nj->ni", self.factors[label][component], noise)
         return self.means[label][component] + temperature * spread
 
+    def centres(self) -> torch.Tensor:
+        """Mean of each class's mixture: (C, Z)."""
+        return torch.einsum("cm,cmz->cz", self.weights / self.weights.sum(1, keepdim=True), self.means)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         return {"mixtures.weights": self.weights, "mixtures.means": self.means, "mixtures.factors": self.factors}
+
+
+def turn(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """From a (1, Z) to b (1, Z) at t (n, 1) in [0, 1], turning at an even pace (Shoemake 1985): (n, Z).
+
+    Straight where there is nothing to turn: one is zero, or they point the same or just the opposite way.
+    """
+    angle = torch.cosine_similarity(a, b).clamp(-1, 1).arccos()
+    if bool(angle.sin() < 1e-3) or not bool(a.any() and b.any()):
+        return torch.lerp(a, b, t)
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
 
 def from_prior(prior_mu: torch.Tensor, prior_logvar: torch.Tensor) -> Mixtures:
@@ -45,6 +62,21 @@ def from_prior(prior_mu: torch.Tensor, prior_logvar: torch.Tensor) -> Mixtures:
     return Mixtures(weights, means, factors)
 
 
+def members(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The class that each image stands for, -1 for none: its label, or a prediction that is sure. (n,) int.
+
+    probs (n, C), labels (n,) with -1 where unknown. While hardly anything is sure, a class gets the surest LEAST of
+    what is taken for it: with 10 labels more drawings are seen as what they should be (.61 instead of .56, .68 of .56).
+    """
+    predicted, confidence = probs.argmax(1), probs.max(1)
+    found = np.where(labels >= 0, labels, np.where(confidence > CONFIDENT, predicted, -1))
+    for k in range(probs.shape[1]):
+        unsure = np.flatnonzero((found < 0) & (predicted == k))
+        wanted = max(LEAST - int((found == k).sum()), 0)
+        found[unsure[np.argsort(-confidence[unsure], kind="stable")][:wanted]] = k
+    return found
+
+
 def fit(
     mu: np.ndarray,
     variance: np.ndarray,
@@ -55,7 +87,7 @@ def fit(
 ) -> Mixtures:
     """Mixtures of q(z|x) over the points mu (n, Z), variance (n, Z) of each class in labels (n,).
 
-    A class with fewer than two points keeps `fallback`; with few, one Gaussian shrunk to the mean variance of all.
+    A class without a point keeps `fallback`; with few, one Gaussian shrunk to the mean variance of all.
     EM starts from `before` where it can: quicker, and the components keep their places.
     """
     n_classes, z_dim = fallback.means.shape[0], mu.shape[1]
@@ -64,13 +96,14 @@ def fit(
     spread = mu.var(0).mean() if len(mu) > 1 else 1.0
     for k in range(n_classes):
         of_class = np.flatnonzero(labels == k)
-        if len(of_class) < 2:
+        if not len(of_class):
             continue
         some = rng.permutation(of_class)[:FIT_ON]
         posterior = np.diag(variance[some].mean(0))
         if len(some) < 2 * z_dim:
             weight = len(some) / (len(some) + z_dim)
-            covariance = weight * np.cov(mu[some].T) + (1 - weight) * 0.5 * spread * np.eye(z_dim)
+            own = np.cov(mu[some].T) if len(some) > 1 else 0
+            covariance = weight * own + (1 - weight) * 0.5 * spread * np.eye(z_dim)
             weights, means, covariances = np.ones(1), mu[some].mean(0)[None], covariance[None]
         else:
             components = int(np.clip(len(some) // 50, 1, COMPONENTS))
@@ -99,7 +132,7 @@ def _em(
     mixture = GaussianMixture(
         components,
         reg_covar=1e-3,
-        max_iter=4 if warm else 15,
+        max_iter=2 if warm else 15,
         init_params="k-means++" if warm else "kmeans",
         random_state=int(rng.integers(2**31)),
         **warm,

@@ -387,18 +387,11 @@ class Learner:
         return vae
 
     # ---------- generation ----------
-    def fit_mixtures(self, probs: np.ndarray, confidence: float = 0.8) -> None:
-        """Mixtures of each class over labeled and surely predicted images of the graph (all images without one).
-
-        probs (N, C): what is believed of all images now.
-        """
+    def fit_mixtures(self, probs: np.ndarray) -> None:
+        """Mixtures of each class over what stands for it in the graph (all images without one); probs (N, C) of all."""
         positions = self.trainable if self.graph is None else self.graph.positions
-        probs = probs[positions]
-        classes = np.where(probs.max(1) > confidence, probs.argmax(1), -1)
-        known = {int(p): i for i, p in enumerate(positions)}
-        for position, label in self.labels.items():
-            if position in known:
-                classes[known[position]] = label
+        labels = np.array([self.labels.get(p, -1) for p in positions.tolist()])
+        classes = generation.members(probs[positions], labels)
         mu, variance = self.features.latents(self.ema, positions)
         prior = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
         if not self.labels:
