@@ -20,12 +20,22 @@ from labeler.cli.base import (
 )
 
 
-@app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16")
+@app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16, or --between daisy rose -n 9")
 def generate(
     project: ProjectFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the images.", readable=False)],
-    class_: Annotated[str, typer.Option("--class", metavar="NAME", help="The class to draw.")],
+    class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="The class to draw.")] = None,
+    between: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="NAME NAME", help="Or two classes: images on the way from one to the other."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="How many images.", min=1)] = 64,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            min=0, max=2, help="Spread: 1 as varied as the class, 0.8 purer and more alike, 0 its typical images."
+        ),
+    ] = 1.0,
     rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -33,22 +43,28 @@ def generate(
     from labeler import Project
     from storage.classes import short, shown
 
+    if (class_ is None) == (between is None):
+        raise typer.BadParameter("say what to draw: either --class NAME or --between NAME NAME")
+    drawn = [class_] if class_ is not None else list(between or ())
     with Project.open(project) as p:
         names = [c.name for c in p.store.classes()]
-        if class_ not in names:
-            raise KeyError(f"No class {shown(class_)} in {project}; it has {', '.join(map(short, names))}.")
+        unknown = next((name for name in drawn if name not in names), None)
+        if unknown is not None:
+            raise KeyError(f"No class {shown(unknown)} in {project}; it has {', '.join(map(short, names))}.")
         published = p.published()
         if published is None:
             raise ValueError(f"{project} has no model yet. Train one with: labeler train {project} --until-settled")
-    files = draw(published.folder / "model.safetensors", class_, n, rng_seed, out)
+    files = draw(published.folder / "model.safetensors", drawn, n, rng_seed, temperature, out)
     if as_json:
         print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})
     else:
         learned = f"version {published.version}, learned from {count(published.labels, 'label')}"
-        print(f"{out}: {count(n, 'image')} of {short(class_)} by {learned}")
+        what = " to ".join(map(short, drawn))
+        print(f"{out}: {count(n, 'image')} {'of' if between is None else 'from'} {what} by {learned}")
 
 
-def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> list[Path]:
+def draw(model_file: Path, classes: list[str], n: int, rng_seed: int, temperature: float, out: Path) -> list[Path]:
+    """Write n images of one class, or on the way from one to the other of two."""
     import numpy as np
     from PIL import Image
 
@@ -59,12 +75,14 @@ def draw(model_file: Path, class_: str, n: int, rng_seed: int, out: Path) -> lis
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder. Choose a new one, or empty it first.")
     model = load(model_file)
-    if class_ not in model.classes:
-        known = ", ".join(map(short, model.classes))
-        raise ValueError(f"The newest model does not know {shown(class_)} yet; it knows {known}.")
+    for name in classes:
+        if name not in model.classes:
+            known = ", ".join(map(short, model.classes))
+            raise ValueError(f"The newest model does not know {shown(name)} yet; it knows {known}.")
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{i:05d}.png" for i in range(n)]
-    made = model.generate(class_, n, rng_seed)
+    how = model.generate if len(classes) == 1 else model.interpolate
+    made = how(*classes, n=n, rng_seed=rng_seed, temperature=temperature)
     if made.ndim == 2:
         np.save(out / "vectors.npy", made)
     for file, image in zip(files, as_pictures(made, made), strict=True):
