@@ -165,7 +165,7 @@ def _claims_in_words(found: Row, n_all: int) -> list[str]:
         "",
         "**Unlabeled images raise accuracy** over the same trunk on the labels alone.",
         *(f"`{m}`: {_verdict([e for e in accuracy if e['method'] == m], n_all)}." for m in _methods(accuracy)),
-        "(Two standard errors of the difference, from the number of test images alone, count as noise.)",
+        "(Two standard errors count as noise, as if each had been tested on other images; seeds differ besides.)",
         "",
         "| labels | " + " | ".join(METHODS[1:]) + " |",
         "| ---: | " + "---: | " * len(METHODS[1:]),
@@ -207,13 +207,17 @@ def _verdict(entries: Sequence[Row], n_all: int) -> str:
     for e in entries:
         mean, at = e["over_supervised"]["mean"], _labels(e["labels"], n_all)
         found["within the noise" if abs(mean) <= e["noise"] else "holds" if mean > 0 else "does not hold"].append(at)
-    return "; ".join(f"{what} at {' and '.join(at)} labels" for what, at in found.items() if at)
+    return "; ".join(f"{what} at {_listed(at)} labels" for what, at in found.items() if at)
 
 
 def _raised_at(frozen: Sequence[Row], n_all: int) -> str:
     against_none = [e for e in frozen if e["frozen_at"] == 0 and e["test_elbo"] is not None]
     raised = [_labels(e["labels"], n_all) for e in against_none if e["test_elbo"]["mean"] > 0]
-    return f"at {' and '.join(raised)} labels" if raised else "at no number of labels"
+    return f"at {_listed(raised)} labels" if raised else "at no number of labels"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _labels(n: int, n_all: int) -> str:
