@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-model
+.PHONY: install demo test check format bench-learning bench-simulate bench-model bench-warm-start
 
 install: $(VENV)/.installed
 
@@ -42,3 +42,7 @@ bench-simulate: install
 # The long runs behind docs/model.md, hours on two cores; what was done is not done again. PARTS="curve ablation" for some.
 bench-model: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_model.py $(FASHION_MNIST) $(PARTS)
+
+# Training that never starts over against training from scratch, and labels corrected; goes on where it was cut.
+bench-warm-start: install
+	$(BIN)/python -P tests/bench_warm_start.py $(FASHION_MNIST) $(RNG_SEEDS)

@@ -1,0 +1,196 @@
+"""Does training that never starts over decay, and are corrected labels forgotten? Long, resumable.
+
+    make bench-warm-start      (or: python tests/bench_warm_start.py FOLDER_OF_IDX_FILES|digits [rng seeds: 0,1,2])
+
+life       labels come in portions, 10, 100, 1,000 and 10,000 in all, and one learner takes them in
+scratch    100, 1,000 or 10,000 labels at once, for as many steps as the life had until then
+corrected  a fifth of 1,000 labels is wrong for half of the steps of `scratch`, then corrected
+
+All of them begin with the same warm-up of their rng seed, which knows no label, and are compared in pairs. A row that
+docs/benchmarks/warm-start.csv holds is not measured again, so that a cut benchmark goes on where it stopped; delete
+the file to begin anew. On digits, as a trial, the rows go to runs/.
+"""
+
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from sklearn.datasets import load_digits
+
+from model import evaluation, load
+from model.checkpoint import Model
+from model.learner import Learner, LearnerConfig
+from storage.importers import open_source
+
+RUNS = Path("runs/bench-warm-start")
+COLUMNS = ("rng_seed", "arm", "labels", "steps", "test_accuracy", "seconds")
+ALLOWED = {"life": 0.005, "corrected": 0.01}  # of accuracy, under `scratch`
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    xtr: np.ndarray  # uint8 (N, S, S)
+    ytr: np.ndarray
+    xte: np.ndarray
+    yte: np.ndarray
+    table: Path
+    portions: dict[int, int]  # labels in all -> steps with them
+    corrected: int  # labels of which a fifth is wrong
+    config: LearnerConfig
+
+    def steps_until(self, labels: int) -> int:
+        return sum(steps for n, steps in self.portions.items() if n <= labels)
+
+
+def fashion(folder: Path) -> Plan:
+    source = open_source(folder)
+    (xtr, ytr), (xte, yte) = (source.load_arrays(part) for part in ("train", "test"))
+    assert ytr is not None
+    assert yte is not None
+    index = {name: i for i, name in enumerate(source.classes or sorted(set(ytr)))}
+    train, test = (np.array([index[name] for name in names]) for names in (ytr, yte))
+    table = Path("docs/benchmarks/warm-start.csv")
+    portions = {10: 200, 100: 400, 1000: 600, 10_000: 1200}
+    return Plan(np.asarray(xtr), train, np.asarray(xte), test, table, portions, 1000, LearnerConfig())
+
+
+def digits() -> Plan:
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.images))
+    x, y = (data.images * 255 / 16).round().astype(np.uint8)[order], data.target[order]
+    config = LearnerConfig(warm_up_steps=120, unlabeled_batch=64, partial_batch=32, graph_size=1200)
+    portions = {10: 80, 100: 120, 1000: 200}
+    return Plan(x[:1200], y[:1200], x[1200:], y[1200:], RUNS / "digits.csv", portions, 100, config)
+
+
+@dataclass(frozen=True)
+class Bench:
+    plan: Plan
+    rng_seed: int
+
+    def run(self, done: set[tuple[str, int]]) -> Iterator[dict[str, object]]:
+        """Rows of what is not done yet."""
+        counts = list(self.plan.portions)
+        if any(("life", n) not in done for n in counts):
+            yield from self._arm("life", [(n, self._labels(n), steps) for n, steps in self.plan.portions.items()])
+        for n in counts[1:]:
+            if ("scratch", n) not in done:
+                yield from self._arm("scratch", [(n, self._labels(n), self.plan.steps_until(n))])
+        n = self.plan.corrected
+        if ("corrected", n) not in done:
+            half = self.plan.steps_until(n) // 2
+            lessons = [(n, self._partly_wrong(n), half), (n, self._labels(n), half)]
+            yield list(self._arm("corrected", lessons))[-1]
+
+    def _arm(self, arm: str, lessons: list[tuple[int, dict[int, int], int]]) -> Iterator[dict[str, object]]:
+        """A row after each lesson of (how many labels, the labels, steps)."""
+        begun, learner, taken = time.monotonic(), self._warmed_up(), 0
+        for n, labels, steps in lessons:
+            learner.set_labels(labels)
+            for _ in range(steps):
+                learner.take_step()
+            taken += steps
+            model = learner.as_model(self._names())
+            accuracy = evaluation.accuracy(model.predict_proba(self.plan.xte), self.plan.yte)
+            row = {"rng_seed": self.rng_seed, "arm": arm, "labels": n, "steps": taken}
+            yield row | {"test_accuracy": round(accuracy, 4), "seconds": round(time.monotonic() - begun)}
+
+    def _labels(self, n: int) -> dict[int, int]:
+        """The first n of an order drawn at random."""
+        order = np.random.default_rng(self.rng_seed).permutation(len(self.plan.xtr))
+        return {int(i): int(self.plan.ytr[i]) for i in order[:n]}
+
+    def _partly_wrong(self, n: int) -> dict[int, int]:
+        rng, n_classes = np.random.default_rng(self.rng_seed), len(self._names())
+        wrong = rng.integers(1, n_classes, n // 5)
+        right = self._labels(n)
+        return right | {i: (right[i] + int(by)) % n_classes for i, by in zip(list(right)[: n // 5], wrong, strict=True)}
+
+    def _warmed_up(self) -> Learner:
+        """After the warm-up without labels, which is kept."""
+        learner = self._learner()
+        file = RUNS / f"{self.plan.table.stem}-seed{self.rng_seed}.safetensors"
+        if not file.exists():
+            while learner.warming_up:
+                learner.take_step()
+            RUNS.mkdir(parents=True, exist_ok=True)
+            Model(learner.ema, learner.mixtures, {"classes": self._names()}).save(file)
+            learner = self._learner()
+        learner.resume(load(file).vae, learner.warm_up_steps)
+        return learner
+
+    def _learner(self) -> Learner:
+        return Learner(self.plan.xtr, len(self._names()), config=self.plan.config, rng_seed=self.rng_seed)
+
+    def _names(self) -> list[str]:
+        return [str(k) for k in range(int(self.plan.ytr.max()) + 1)]
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    if not table.exists():
+        return []
+    with open(table, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def append(table: Path, row: dict[str, object]) -> None:
+    table.parent.mkdir(parents=True, exist_ok=True)
+    new = not table.exists()
+    with open(table, "a", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def text(rows: list[dict[str, str]]) -> str:
+    """Each arm against `scratch` of the same rng seed and labels: mean of the differences and its 95% interval."""
+    accuracy = {(r["arm"], int(r["labels"]), r["rng_seed"]): float(r["test_accuracy"]) for r in rows}
+    lines = [
+        "# Warm starts",
+        "",
+        "Labels that come in portions (life), and labels of which a fifth was wrong at first (corrected), against all",
+        "labels at once for as many steps (scratch): points of test accuracy, paired by rng seed; 95% interval of the",
+        "mean difference by Student's t.",
+        "",
+        "| labels | arm | scratch | arm's accuracy | difference | interval | allowed |",
+        "| ---: | :--- " + "| ---: " * 5 + "|",
+    ]
+    for arm, labels in dict.fromkeys((a, n) for a, n, _ in accuracy if a != "scratch"):
+        pairs = [
+            (accuracy["scratch", labels, s], value)
+            for (a, n, s), value in accuracy.items()
+            if (a, n) == (arm, labels) and ("scratch", labels, s) in accuracy
+        ]
+        if not pairs:
+            continue
+        before, after = 100 * np.array(pairs).T
+        gain = after - before
+        half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
+        lines.append(
+            f"| {labels:,} | {arm} | {before.mean():.2f} | {after.mean():.2f} | {gain.mean():+.2f} "
+            f"| {gain.mean() - half:+.2f} to {gain.mean() + half:+.2f} | {-100 * ALLOWED[arm]:+.1f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def main(source: str, rng_seeds: str = "0,1,2") -> None:
+    plan = digits() if source == "digits" else fashion(Path(source))
+    for rng_seed in map(int, rng_seeds.split(",")):
+        done = {(r["arm"], int(r["labels"])) for r in rows_of(plan.table) if r["rng_seed"] == str(rng_seed)}
+        for row in Bench(plan, rng_seed).run(done):
+            if (row["arm"], row["labels"]) not in done:  # of a life that was cut, the rows before the cut come again
+                append(plan.table, row)
+                print(row, flush=True)
+    table = text(rows_of(plan.table))
+    plan.table.with_suffix(".md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
