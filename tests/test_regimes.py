@@ -166,6 +166,7 @@ def test_the_command_says_what_it_kept_and_what_it_left_out(
     words = ["regimes", source, "--out", tmp_path / "out", "--steps", STEPS, "--labels", "0,500"]
     first = labeler(*words)
     assert (first.code, first.err) == (0, "")
+    assert first.out.splitlines()[1] == f"{tmp_path / 'out'}: regimes.csv, regimes.png, regimes.md and models/"
     assert first.out.splitlines()[0] == f"Left out 500 labels: {source} has 120 training images."
     again = labeler(*words)
     assert again.out.splitlines()[0] == "2 runs of before kept."

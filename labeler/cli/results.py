@@ -169,4 +169,5 @@ def regimes(
         print(f"{count(report['kept'], 'run')} of before kept.")
     for n in report["too_many"]:
         print(f"Left out {count(n, 'label')}: {source} has {count(report['training_images'], 'training image')}.")
-    print(f"{out}: regimes.csv, regimes.png, regimes.md, as_class.png and models/")
+    sheet = ", as_class.png" if (out / "as_class.png").exists() else ""  # no class can be asked for without labels
+    print(f"{out}: regimes.csv, regimes.png, regimes.md{sheet} and models/")
