@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-model bench-warm-start
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start
 
 install: $(VENV)/.installed
 
@@ -46,3 +46,7 @@ bench-model: install
 # Training that never starts over against training from scratch, and labels corrected; goes on where it was cut.
 bench-warm-start: install
 	$(BIN)/python -P tests/bench_warm_start.py $(FASHION_MNIST) $(RNG_SEEDS)
+
+# What each acquisition is worth on features that stay as they are: the tables of docs/acquisition.md. Goes on where it was cut.
+bench-acquisition: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_acquisition.py $(FASHION_MNIST) $(PARTS)
