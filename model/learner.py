@@ -18,6 +18,7 @@ from torch import nn
 from model import generation, graph, objective
 from model.augment import augment, augment_vectors
 from model.checkpoint import Model
+from model.critic import Critic, shifted
 from model.device import Device, StepWatch, best_device
 from model.features import Features, as_trained_on, config_for, to_unit
 from model.head import Head
@@ -127,10 +128,18 @@ class Learner:
             nn.Linear(c.z_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, c.n_classes)
         ).to(self.device.torch)
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), 1e-3)
+        self.critic = self._new_critic()
         self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
         self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
         self.features = Features(self.images, c.h_dim, self.device)
         self._graph_due = self.step
+
+    def _new_critic(self) -> Critic | None:
+        if not (self.config.objective.critic and self.vae.config.is_image):
+            return None
+        with torch.no_grad():
+            layers = perceptual_layers(self.ema.trunk, to_unit(self.images[:1], self.device))
+        return Critic([layer.shape[1] for layer in layers]).to(self.device.torch)
 
     @property
     def n_classes(self) -> int:
@@ -262,8 +271,14 @@ class Learner:
             pseudo, sure = self._graph_says(rows)
             terms["propagation"] = (o.propagation, objective.propagation(other[n:], pseudo, sure))
         part = slice(n, n + self.config.partial_batch)
-        if o.perceptual:
-            terms["perceptual"] = (o.perceptual, self._perceptual(self.vae.expected(pixel_logits[part]), x[part]))
+        if o.perceptual or self.critic is not None:
+            drawn, real = self._layers_of(self.vae.expected(pixel_logits[part]), x[part])
+            if o.perceptual:
+                terms["perceptual"] = (o.perceptual, objective.perceptual(drawn, real))
+            if self.critic is not None:  # the smaller an image, the fewer the nats that it is weighed against
+                with self.device.autocast():
+                    doubt = self.critic.doubt(drawn, real)
+                terms["critic"] = (o.critic * min(1.0, x[0].numel() / 784), doubt)
         if o.cycle:
             terms["cycle"] = (o.cycle, self._cycle(mu, logvar))
         if o.adversary:
@@ -284,12 +299,14 @@ class Learner:
             return augment_vectors(x, self.generator)
         return augment(x, self.generator, self.config.flip)
 
-    def _perceptual(self, drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    def _layers_of(self, drawn: torch.Tensor, real: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """What the layers of the EMA encoder give for drawings and for the images that they are of."""
+        if self.critic is not None and drawn.dim() == 4:
+            drawn, real = shifted(drawn, real, generator=self.generator)
         with self.device.autocast():
-            layers = perceptual_layers(self.ema.trunk, drawn)
+            of_drawn = perceptual_layers(self.ema.trunk, drawn)
             with torch.no_grad():
-                of_real = perceptual_layers(self.ema.trunk, real)
-        return objective.perceptual(layers, of_real)
+                return of_drawn, perceptual_layers(self.ema.trunk, real)
 
     def _cycle(self, mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
         """z decoded as a class drawn at random; the EMA classifier, frozen, must see that class."""

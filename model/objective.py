@@ -8,6 +8,7 @@ propagation  entropy-weighted pseudo-labels of the neighbour graph              
 perceptual   distance of image and reconstruction in the encoder's layers         Larsen et al. 2015
 cycle        z decoded as another class must be seen as that class                forces y to mean class
 adversary    a small network must not find the class in z                         Lample et al. 2017
+critic       a small network must not tell drawings from images, see critic.py    Larsen et al. 2015, Sauer et al. 2021
 """
 
 import math
@@ -30,10 +31,13 @@ class Objective:
     perceptual: float = 20.0
     cycle: float = 20.0
     adversary: float = 5.0
+    critic: float = 0.0
 
 
 RECIPE = Objective()
-PAPER = Objective(labeled_elbo=1, contrast=0, consistency=0, propagation=0, perceptual=0, cycle=0, adversary=0)
+PAPER = Objective(
+    labeled_elbo=1, contrast=0, consistency=0, propagation=0, perceptual=0, cycle=0, adversary=0, critic=0
+)
 PRESETS = {"recipe": RECIPE, "paper": PAPER}
 
 
