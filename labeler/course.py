@@ -21,6 +21,7 @@ SLICE = 2  # steps between two looks while learning
 CYCLE = 25  # steps after which a version is published although a great many labels came at once
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
 SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
+ENDLESS = ("elbo", "labeled_elbo", "adversary", "critic")  # terms that creep for ever, or are games without an end
 FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
 SETBACKS = (
     5  # divergences in a row that are met with a lower rate; after one more only something new is a reason to try
@@ -287,7 +288,8 @@ class Course:
         learner = self.learning.learner
         self.learning.improve(SLICE)
         weights = vars(learner.config.objective)
-        self.history += [sum(weights.get(n, 1) * v for n, v in learner.losses.items() if "elbo" not in n)] * SLICE
+        falling = {name: value for name, value in learner.losses.items() if name not in ENDLESS}
+        self.history += [sum(weights[name] * value for name, value in falling.items())] * SLICE
         if self.learning.sync():
             self._begin_again()
         self.say(phase, self.setback)
