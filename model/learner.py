@@ -379,11 +379,11 @@ class Learner:
 
     # ---------- at once ----------
     def look(self) -> Instant | None:
-        """What ranks and classifies until the next version; None while there is no graph.
+        """What ranks and classifies until the next version; None while there is no graph, or without propagation.
 
         The features of the graph's nodes are brought up to date, those of the others are as old as they are.
         """
-        if self.graph is None:
+        if self.graph is None or not self.config.objective.propagation:
             return None
         positions = self.graph.positions
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST

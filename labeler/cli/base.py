@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from model import ACQUISITIONS
+
 SHOWN = 20  # files that an import or an export lists
-HOW_CHOSEN = "How the next image is chosen: coverage, margin, least_confident, entropy or random."
+HOW_CHOSEN = f"How the next image is chosen: {', '.join(ACQUISITIONS[:-1])} or {ACQUISITIONS[-1]}."
 
 app = typer.Typer(
     add_completion=False,
@@ -43,8 +45,6 @@ def options(
 
 
 def known_acquisition(name: str | None) -> None:
-    from model import ACQUISITIONS
-
     if name is not None and name not in ACQUISITIONS:
         raise typer.BadParameter(f"no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
 
