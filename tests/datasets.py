@@ -2,7 +2,7 @@
 
 glyphs       letters, digits and signs in many fonts, gray 28x28 (any size), 2 to 100 classes
 textures     colour 32x32: the pattern tells the class, the colours do not
-photos       colour 64x64: lit objects in front of crops of real photographs, with clutter
+photos       colour 64x64 (any size): lit objects in front of crops of real photographs, with clutter
 vectors      real numbers on curved manifolds, 20 features
 table        scikit-learn's wine or breast cancer table: features of very different units
 few_digits   scikit-learn's 8x8 digits, the first class a hundred times as frequent as the last
@@ -27,8 +27,8 @@ SIGNS = (
     "ABEFGHKRSTabeghnrt23456789DJLMNPQUWXYZdfqyCVO"
     "ΓΔΘΛΞΠΣΦΨΩαβγδεζηλμξπτφψБДЖЛЦЧЩЫЭЮЯ&%@#$?!+=<*§€£¥∞√¶∫÷"
 )  # fmt: skip
-TEXTURES = ("rows", "columns", "diagonal", "checks", "dots", "rings", "clouds", "grain")
-OBJECTS = ("ball", "cube", "cone", "ring", "cross", "star")
+TEXTURES = ("rows", "columns", "dots", "clouds", "diagonal", "checks", "rings", "grain")
+OBJECTS = ("ring", "star", "cube", "ball", "cone", "cross")
 
 
 class Labeled(NamedTuple):
@@ -50,14 +50,14 @@ def glyphs(n_train: int, n_test: int, n_classes: int = 10, size: int = 28, rng_s
     return _made(n_train, n_test, list(SIGNS[:n_classes]), lambda k: _glyph(SIGNS[k], size, rng), rng)
 
 
-def textures(n_train: int, n_test: int, rng_seed: int = 0) -> Labeled:
+def textures(n_train: int, n_test: int, n_classes: int = 8, rng_seed: int = 0) -> Labeled:
     rng = np.random.default_rng(rng_seed)
-    return _made(n_train, n_test, list(TEXTURES), lambda k: _texture(TEXTURES[k], 32, rng), rng)
+    return _made(n_train, n_test, list(TEXTURES[:n_classes]), lambda k: _texture(TEXTURES[k], 32, rng), rng)
 
 
-def photos(n_train: int, n_test: int, rng_seed: int = 0) -> Labeled:
+def photos(n_train: int, n_test: int, n_classes: int = 6, size: int = 64, rng_seed: int = 0) -> Labeled:
     rng = np.random.default_rng(rng_seed)
-    return _made(n_train, n_test, list(OBJECTS), lambda k: _scene(OBJECTS[k], 64, rng), rng)
+    return _made(n_train, n_test, list(OBJECTS[:n_classes]), lambda k: _scene(OBJECTS[k], size, rng), rng)
 
 
 def vectors(n_train: int, n_test: int, n_classes: int = 5, dim: int = 20, rng_seed: int = 0) -> Labeled:
