@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from labeler.curve import FLIPS
+
 METHODS = ("supervised", "paper", "recipe")
 NAMELESS = ("coverage", "generated_frechet", "reconstructed_frechet")  # figures that need no class to have a name
 DRAWN = ("generated_accuracy", "asked_class_seen", "style_moved", "variety", *NAMELESS)
@@ -119,7 +121,7 @@ def _difference(
 def markdown(report: Row) -> str:
     rows, n_all, floor = report["rows"], report["training_images"], report["floor"]
     seeds = sorted({r["rng_seed"] for r in rows})
-    flips = "with" if report["flip"] else "without"
+    flips = FLIPS[report["flip"]]
     lines = [
         f"# From no label to every label: {report['source']}",
         "",
@@ -127,7 +129,7 @@ def markdown(report: Row) -> str:
         f"the same for all methods; rng seeds {', '.join(map(str, seeds))}"
         f"{': mean [least, greatest]' if len(seeds) > 1 else ''}. `paper` and `recipe` take {report['steps']:,} steps "
         f"at every number of labels, the first {report['warm_up_steps']:,} of them before any label; `supervised` is "
-        f"the same trunk on the labels alone until its loss is flat. Augmentation {flips} flips.",
+        f"the same trunk on the labels alone until its loss is flat. {flips}.",
         "",
         "| labels | method | " + " | ".join(title for title, _ in TABLE.values()) + " |",
         "| ---: | :--- | " + "---: | " * len(TABLE),

@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from labeler.learning import DEFAULT_ACQUISITION, Learning
+from labeler.lookout import Lookout
 from labeler.project import Project
 from labeler.ranker import Ranker
 from storage import AlreadyRunning
 
-BEAT_EVERY = 1.0  # seconds
-LOOK_EVERY = 0.25  # seconds between two looks for a newer event while idle
+BEAT_EVERY = 1.0  # seconds, while there is something new to tell
+REST_BEATS = 3  # of these for one heartbeat otherwise
 SLICE = 2  # steps between two looks while learning
 CYCLE = 25  # steps after which a version is published although a great many labels came at once
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
 SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
-ENDLESS = ("elbo", "labeled_elbo", "adversary", "critic")  # terms that creep for ever, or are games without an end
+ENDLESS = ("elbo", "adversary", "critic")  # terms that creep for ever, or are games without an end
 FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
 SETBACKS = (
     5  # divergences in a row that are met with a lower rate; after one more only something new is a reason to try
 )
 STEADY = 1000  # steps without divergence after which earlier ones no longer count
-
+TAKEN_OVER = "another trainer took over this project"
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # steps taken, steps in all as far as known
@@ -50,10 +51,16 @@ class Report:
         self.info = {**self.info, "phase": phase, "message": "", **more}
 
     def beat(self) -> None:
-        """Every second, from a thread of its own, so that a long graph build does not look like a death."""
+        """From a thread of its own, so that a long graph build does not look like a death."""
+        told: dict[str, Any] = {}
+        silent = 0
         while not self.lost.wait(BEAT_EVERY):
+            silent, now = silent + 1, self.info
+            if now == told and silent < REST_BEATS:
+                continue
             try:
-                ours = self.project.store.heartbeat("trainer", self.holder, self.info)
+                ours = self.project.store.heartbeat("trainer", self.holder, now)
+                told, silent = now, 0
             except Exception:  # a full disk, a lock: one beat missed is no reason to stop beating
                 log.exception("A heartbeat could not be written.")
                 continue
@@ -85,47 +92,55 @@ def train(folder: Path, until_settled: bool = False, on_progress: Progress | Non
 
 def _until_done(project: Project, report: Report, until_settled: bool, on_progress: Progress | None) -> None:
     course: Course | None = None
-    ranker = Ranker(project.store, lambda: course.learning if course else None, report.lost)
+    lookout = Lookout(project.store, report.lost)
+    ranker = Ranker(project.store, lambda: course.learning if course else None, lookout, report.lost)
+    lookout.start()
     ranker.start()
     try:
         while True:
-            learning = _when_ready(project, report, until_settled)
-            course = Course(project, learning, report, on_progress)
+            learning = _when_ready(project, report, lookout, until_settled)
+            course = Course(project, learning, report, on_progress, lookout)
             if not course.run(until_settled):
                 return
             # images or classes were added: begin again on all of them, from the newest version
     finally:
         report.lost.set()
+        lookout.join(5)
         ranker.join(5)
 
 
-def _when_ready(project: Project, report: Report, until_settled: bool) -> Learning:
+def _when_ready(project: Project, report: Report, lookout: Lookout, until_settled: bool) -> Learning:
     """A learner over the project's images, as soon as there are classes and at least two images."""
     while True:
+        seen = lookout.news
         try:
             return Learning(project, rng_seed=_rng_seed(project))
         except ValueError as e:
             if until_settled:
                 raise
             report.say("idle", message=str(e))
-        _wait(report, 1.0)
+        lookout.wait(seen)
+        if report.lost.is_set():
+            raise Lost(TAKEN_OVER)
 
 
 def _rng_seed(project: Project) -> int:
     return int(project.store.setting("rng_seed", 0))
 
 
-def _wait(report: Report, seconds: float) -> None:
-    if report.lost.wait(seconds):
-        raise Lost("another trainer took over this project")
-
-
 class Course:
     """One learner's way: warm-up, then cycles of steps and versions, then rest until an event wakes it."""
 
-    def __init__(self, project: Project, learning: Learning, report: Report, on_progress: Progress | None = None):
+    def __init__(
+        self,
+        project: Project,
+        learning: Learning,
+        report: Report,
+        on_progress: Progress | None = None,
+        lookout: Lookout | None = None,
+    ):
         self.project, self.store, self.learning, self.report = project, project.store, learning, report
-        self.on_progress = on_progress
+        self.on_progress, self.lookout = on_progress, lookout or Lookout(project.store, report.lost)
         self.began_at_step = 0  # after the last divergence
         self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = 0.0
@@ -139,22 +154,23 @@ class Course:
             self.say("learning")
         self.learning.sync()
         while not self.report.lost.is_set():
+            seen = self.lookout.news
             try:
                 if self._turn(until_settled):
                     continue
             except FloatingPointError as e:
                 if len(self.learning.setbacks) == SETBACKS:
-                    self._give_up(str(e), until_settled)
+                    self._give_up(str(e), until_settled, seen)
                     return True
                 self._roll_back(str(e))
                 continue
             if until_settled:
                 return False
             self.say("paused" if self._paused() else "idle")
-            self._rest()
             if self._outgrown():
                 return True
-        raise Lost("another trainer took over this project")
+            self.lookout.wait(seen)
+        raise Lost(TAKEN_OVER)
 
     def _paused(self) -> bool:
         return bool(self.store.setting("paused", False))
@@ -200,7 +216,7 @@ class Course:
         self.setback = f"Training diverged: {reason}. It went back {to} and goes on at a lower rate."
         log.warning(self.setback)
 
-    def _give_up(self, reason: str, until_settled: bool) -> None:
+    def _give_up(self, reason: str, until_settled: bool, seen: int) -> None:
         """Rest until something new gives a reason to try again. RuntimeError where nothing new can come."""
         message = (
             f"Training diverged {SETBACKS + 1} times in a row: {reason}. No label is lost, and what was published is "
@@ -210,22 +226,9 @@ class Course:
         if until_settled:
             raise RuntimeError(message)
         self.say("failed", message)
-        known = self._known()
-        while self._known() == known:
-            _wait(self.report, LOOK_EVERY)
-
-    def _known(self) -> tuple[Any, ...]:
-        classes = [c.id for c in self.store.classes()]
-        return self.store.last_event_id(), self.store.last_sample_id(), classes, self._paused()
+        self.lookout.wait(seen)
 
     # ---------- what there is to do ----------
-    def _rest(self) -> None:
-        """Until there is a newer event, or a second has passed: then the rest is looked at too."""
-        for _ in range(round(1 / LOOK_EVERY)):
-            _wait(self.report, LOOK_EVERY)
-            if self.store.last_event_id() != self.learning.last_event_id:
-                return
-
     def _outgrown(self) -> bool:
         if self.published is None or self.learning.learner.warming_up:
             return False
@@ -238,6 +241,7 @@ class Course:
         self.published_at = time.monotonic()
         self.published = (self.learning.last_event_id, acquisition)
         self.report.info = {**self.report.info, "version": version}
+        self.lookout.tell()  # the ranker: what was committed since this version began is not in its ranking
 
     def _warm_up(self) -> None:
         """A slice of the warm-up. Labels given meanwhile are learned from at once and published now and then."""

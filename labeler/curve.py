@@ -11,6 +11,12 @@ COLUMNS = (
     "generated_accuracy", "generated_frechet",
 )  # fmt: skip
 
+FLIPS = {
+    None: "An image may be mirrored where its class was found to stay the same",
+    True: "Images are mirrored",
+    False: "No image is mirrored",
+}
+
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as f:
@@ -38,12 +44,12 @@ def markdown(report: dict[str, Any]) -> str:
     )
     if report["seconds_per_label"] is not None:
         pace = f"in real time, a label every {report['seconds_per_label']:g} s, through the page's routes"
-    flips, floor, ahead = "with" if report["flip"] else "without", report["floor"], report["lookahead"]
+    flips, floor, ahead = FLIPS[report["flip"]], report["floor"], report["lookahead"]
     lines = [
         f"# Simulated labeling of {report['source']}",
         "",
         f"Acquisition `{report['acquisition']}`, {report['budget']} labels, rng seeds "
-        f"{', '.join(map(str, report['rng_seeds']))}; {pace}; augmentation {flips} flips. "
+        f"{', '.join(map(str, report['rng_seeds']))}; {pace}. {flips}. "
         f"Lookahead {ahead}: a question is chosen before the last {ahead} answers are learned.",
         f"{report['test_images']:,} test images, never trained on. Median over seeds, [least, greatest].",
         "",

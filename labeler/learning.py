@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "Learning"]
 
 DEFAULT_ACQUISITION = "coverage"
-REFRESHED = 10_000  # images seen anew by each version; the others keep the features of one of the last few
+REFRESHED = 5_000  # images seen anew by each version; the others keep the features of one of the last few
 MEASURED_ON = 2_000  # gold images a version is measured on, at most
 VALIDATED_ON = 500  # held-out images of the ELBO
 STRIP = 8  # generated images of each class on the page
@@ -67,7 +67,7 @@ class Learning:
         config = config or LearnerConfig(
             **{
                 "objective": PRESETS[self.store.setting("objective", "recipe")],
-                "flip": self.store.setting("flip", False),
+                "flip": self.store.setting("flip"),
                 **self.store.setting("learner", {}),
             }
         )

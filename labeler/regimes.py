@@ -57,7 +57,7 @@ def regimes(
     labels: Sequence[int | None] = LABELS,
     rng_seeds: Sequence[int] = (0,),
     steps: int | None = None,
-    flip: bool = False,
+    flip: bool | None = None,
     most_supervised: int = baselines.MOST,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _task(
     bench: Bench,
     models: Path,
     steps: int | None,
-    flip: bool,
+    flip: bool | None,
     most_supervised: int,
 ) -> Task:
     warm_up = warm_up_steps(len(images))

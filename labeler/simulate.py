@@ -38,7 +38,7 @@ class Pace:
     """Gradient steps in place of seconds."""
 
     warm_up_steps: int | None = None  # None: as many as for people
-    steps_per_label: int = 20  # up to label FULL_PACE; what two cores take in about two seconds
+    steps_per_label: int = 10  # up to label FULL_PACE; what two old cores take in about two seconds
     settle_steps: int | None = None  # once the budget is spent; None: by the number of images, see settle_for()
 
     def steps_for(self, label: int) -> int:
@@ -98,7 +98,7 @@ def simulate(
     rng_seeds: Sequence[int],
     out: Path,
     seconds_per_label: float | None = None,
-    flip: bool = False,
+    flip: bool | None = None,
     on_progress: Progress | None = None,
     pace: Pace | None = None,
 ) -> dict[str, Any]:
@@ -276,7 +276,7 @@ class Run:
             if given == self.budget:
                 learning.improve(pace.settle_steps or 0)
             unpublished += 1
-            if unpublished >= max(2, given // 20) or given in marks:
+            if unpublished >= max(2, given // 10) or given in marks:
                 learning.publish(self.acquisition)
                 unpublished = 0
             if given in marks:

@@ -13,15 +13,15 @@ NOISE = 0.1  # of vectors, in standard deviations of the batch
 SWAPPED = 0.3  # greatest share of a vector's features that are taken from another one
 
 
-def augment(x: torch.Tensor, generator: torch.Generator, flip: bool = False) -> torch.Tensor:
+def augment(x: torch.Tensor, generator: torch.Generator, flip: bool | torch.Tensor = False) -> torch.Tensor:
     """Images x (B, C, H, W) in [0, 1], or vectors x (B, D) -> the same shape, each moved its own way.
 
-    Flips only where asked for.
+    `flip`: whether an image may be mirrored, each one with a chance of a half; of all of them, or (B,) of each.
     """
     return augment_images(x, generator, flip) if x.dim() == 4 else augment_vectors(x, generator)
 
 
-def augment_images(x: torch.Tensor, generator: torch.Generator, flip: bool = False) -> torch.Tensor:
+def augment_images(x: torch.Tensor, generator: torch.Generator, flip: bool | torch.Tensor = False) -> torch.Tensor:
     """x (B, C, H, W) in [0, 1] -> the same shape."""
 
     def uniform(*shape: int, low: float = -1.0, high: float = 1.0) -> torch.Tensor:
@@ -31,7 +31,9 @@ def augment_images(x: torch.Tensor, generator: torch.Generator, flip: bool = Fal
     angle = uniform(n) * math.radians(17)
     scale = 1 + 0.2 * uniform(n)
     shear, shift = 0.2 * uniform(n), 0.2 * uniform(n, 2)  # a shift of 0.2 is 10% of the side
-    mirror = uniform(n).sign() if flip else torch.ones(n, device=x.device)
+    mirror = torch.ones(n, device=x.device)
+    if flip is not False:
+        mirror = torch.where(torch.as_tensor(flip, device=x.device), uniform(n).sign(), mirror)
     row0 = torch.stack([mirror * angle.cos() * scale, -angle.sin() * scale + shear, shift[:, 0]], 1)
     row1 = torch.stack([mirror * angle.sin() * scale, angle.cos() * scale, shift[:, 1]], 1)
     grid = F.affine_grid(torch.stack([row0, row1], 1), list(x.shape), align_corners=False)

@@ -56,7 +56,7 @@ def labels_alone(
         some = rng.integers(len(positions), size=BATCH)
         x = to_unit(learner.images[positions[some]], device)
         with device.autocast():
-            h = vae.trunk(torch.cat([x, augment(x, generator, config.flip)]))
+            h = vae.trunk(torch.cat([x, augment(x, generator, bool(config.flip))]))
             logits = vae.classifier(h).float()
         loss = objective.supervised(logits, y[torch.from_numpy(some)].repeat(2))
         optimizer.zero_grad(set_to_none=True)

@@ -10,6 +10,8 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
+from model.device import best_device
+
 NEIGHBOURS = 15
 CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
 ROUNDING = 2e-3  # distance that float32 cannot tell from none
@@ -45,7 +47,7 @@ def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     mean = h.float().mean(0)
     features = F.normalize(h.float() - mean, dim=1)
     n, k = len(features), min(NEIGHBOURS, len(features) - 1)
-    half = features.bfloat16()
+    half = features.bfloat16() if best_device().bfloat16 else features
     cosines, neighbours = torch.empty(n, k), torch.empty(n, k, dtype=torch.long)
     for i in range(0, n, chunk):
         similarity = half[i : i + chunk] @ half.T  # (chunk, n)

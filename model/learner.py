@@ -15,33 +15,35 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model import generation, graph, objective
+from model import generation, graph, mirror, objective
 from model.augment import augment, augment_vectors
 from model.checkpoint import Model
 from model.critic import Critic, shifted
 from model.device import Device, StepWatch, best_device
 from model.features import Features, as_trained_on, config_for, to_unit
 from model.head import Head
-from model.instant import Instant
+from model.instant import EQUAL_SAY, Instant
 from model.networks import perceptual_layers
 from model.objective import Objective
 from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
 
-FEATURES_LAST = 100  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
+FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
 EXPLODED = 1000  # times the usual loss: a new label, or a term that sets in, raises it by less than ten times
+CONTRASTED = 1.5  # times the batch, in the warm-up: contrast tells each image from all others of its batch
+DECODED = 0.75  # share of the batch: the encoder learns from more images than the decoder, which costs as much
 FRESH = 10  # steps that must have had a new label in their batch before it counts as learned
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
     objective: Objective = field(default_factory=Objective)
-    labeled_batch: int = 32
-    unlabeled_batch: int = 192  # fewer where an image has more pixels, see affordable()
-    partial_batch: int = 64  # images of a step on which the perceptual and the cycle term are taken
+    batch: int = 128  # images of a step; fewer where an image has more pixels, see affordable()
+    labeled_batch: int = 32  # labeled ones of these at least; more as their share grows, see labeled_share()
+    partial_batch: int = 32  # images of a step on which the perceptual and the cycle term are taken
     lr: float = 1e-3
     weight_decay: float = 1e-3
     ema: float = 0.995
-    flip: bool = False
+    flip: bool | None = None  # whether a mirrored image keeps its class; None: found out for each, see mirror.py
     warm_up_steps: int | None = None  # None: by the number of images, see warm_up_steps()
     graph_size: int = 20_000
     graph_every: int = 300  # steps between two graphs
@@ -52,6 +54,11 @@ class LearnerConfig:
 def warm_up_steps(n_images: int) -> int:
     """A step for each of the first few hundred images, 1,000 from 40,000 images on."""
     return int(min(20 + n_images, 300 + 700 * n_images / 40_000, 1000))
+
+
+def labeled_share(labels: int, images: int) -> float:
+    """Share of a batch that is labeled: the root of that of the images, so that neither kind is seen too rarely."""
+    return min((labels / images) ** 0.5, 0.75)
 
 
 def affordable(batch: int, shape: tuple[int, ...]) -> int:
@@ -130,6 +137,7 @@ class Learner:
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), 1e-3)
         self.critic = self._new_critic()
         self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
+        self.mirrored = torch.full((c.n_classes,), bool(self.config.flip))  # classes that a mirrored image keeps
         self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
         self.features = Features(self.images, c.h_dim, self.device)
         self._graph_due = self.step
@@ -144,6 +152,10 @@ class Learner:
     @property
     def n_classes(self) -> int:
         return self.vae.config.n_classes
+
+    @property
+    def _batch(self) -> int:
+        return affordable(self.config.batch, self.vae.config.shape)
 
     @property
     def warming_up(self) -> bool:
@@ -188,7 +200,8 @@ class Learner:
         """One batch: new labels first, up to three quarters of it; the rest at random from all."""
         all_labeled = np.fromiter(self.labels, np.int64, len(self.labels))
         steps = np.fromiter((self.steps_with[i] for i in all_labeled), np.int64, len(all_labeled))
-        size = self.config.labeled_batch
+        share = labeled_share(len(self.labels), len(self.trainable))
+        size = max(self.config.labeled_batch, round(share * self._batch))
         fresh = self.rng.permutation(all_labeled[steps < FRESH])[: size * 3 // 4]
         batch = np.concatenate([fresh, self.rng.choice(all_labeled, size - len(fresh))])
         for i in set(batch.tolist()):
@@ -234,10 +247,11 @@ class Learner:
         o, n_classes = self.config.objective, self.n_classes
         labeled = self._labeled_positions() if self.labels else np.empty(0, np.int64)
         n = len(labeled)
-        rows, unlabeled = self._unlabeled_batch()
+        size = round(CONTRASTED * self._batch) if early else self._batch
+        rows, unlabeled = self._unlabeled_batch(max(size - n, self._batch // 4))
         x = to_unit(self.images[np.concatenate([labeled, unlabeled])], self.device)  # (n + B, C, H, W)
         y_labeled = torch.tensor([self.labels[i] for i in labeled.tolist()], dtype=torch.long, device=x.device)
-        moved = self._augmented(x)
+        moved = self._augmented(x, None if early else torch.cat([y_labeled.cpu(), self._graph_says(rows)[0].cpu()]))
         with self.device.autocast():
             encoding = self.vae.encode(torch.cat([x, moved]))
             mu, logvar = encoding.mu[: len(x)], encoding.logvar[: len(x)]
@@ -246,20 +260,19 @@ class Learner:
             y_unlabeled = torch.full_like(probs, 1 / n_classes) if early else probs
             y = torch.cat([self.vae.one_hot(y_labeled), y_unlabeled])
             z = sample_z(mu, logvar, self.generator)
-            pixel_logits = self.vae.decode(z, y)
+            shown = torch.from_numpy(self.rng.permutation(len(x))[: round(DECODED * self._batch)]).to(x.device)
+            x_shown, pixel_logits = x[shown], self.vae.decode(z[shown], y[shown])
 
         beta = 1.0 if early else o.beta
         scale = min(1.0, 784 / x[0].numel())  # one balance of the terms for every image size
         kl = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)
         kl = torch.cat([kl[:n], kl[n:] + objective.kl_y(y_unlabeled)])
-        bound = self.vae.log_px(pixel_logits, x) - beta * kl
-        terms = {"elbo": (-scale, bound[n:].mean())}
+        terms = {"elbo": (-scale, self.vae.log_px(pixel_logits, x_shown).mean() - beta * kl.mean())}
         if early and o.contrast:
             heads = self.vae.contrast(encoding.h.float())
             terms["contrast"] = (o.contrast, objective.contrast(heads[len(x) + n :], heads[n : len(x)]))
         if not n:
             return terms
-        terms["labeled_elbo"] = (-o.labeled_elbo * scale, bound[:n].mean())
         views = (objective.supervised(clean[:n], y_labeled) + objective.supervised(other[:n], y_labeled)) / 2
         terms["supervised"] = (o.supervised, views)
         if early:
@@ -269,10 +282,11 @@ class Learner:
             terms["consistency"] = (o.consistency, objective.consistency(other[n:], probs, self.confidence))
         if o.propagation and self.graph is not None:
             pseudo, sure = self._graph_says(rows)
-            terms["propagation"] = (o.propagation, objective.propagation(other[n:], pseudo, sure))
-        part = slice(n, n + self.config.partial_batch)
+            fading = 1 + len(self.labels) / (EQUAL_SAY * n_classes)  # with many labels the network knows better
+            terms["propagation"] = (o.propagation / fading, objective.propagation(other[n:], pseudo, sure))
         if o.perceptual or self.critic is not None:
-            drawn, real = self._layers_of(self.vae.expected(pixel_logits[part]), x[part])
+            part = slice(self.config.partial_batch)
+            drawn, real = self._layers_of(self.vae.expected(pixel_logits[part]), x_shown[part])
             if o.perceptual:
                 terms["perceptual"] = (o.perceptual, objective.perceptual(drawn, real))
             if self.critic is not None:  # the smaller an image, the fewer the nats that it is weighed against
@@ -285,19 +299,20 @@ class Learner:
             terms["adversary"] = (-o.adversary, self._fooled(z, torch.cat([y_labeled, probs.argmax(1)])))
         return terms
 
-    def _unlabeled_batch(self) -> tuple[np.ndarray, np.ndarray]:
+    def _unlabeled_batch(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """(rows of the graph, positions); without a graph the rows mean nothing."""
         drawn_from = self.trainable if self.graph is None or self.warming_up else self.graph.positions
         n = len(drawn_from)
-        size = min(affordable(self.config.unlabeled_batch, self.vae.config.shape), max(16, n))
+        size = min(size, max(16, n))
         # Not twice where it can be helped: contrast takes the second copy for another image.
         rows = self.rng.choice(n, size, replace=size > n, shuffle=False)
         return rows, drawn_from[rows]
 
-    def _augmented(self, x: torch.Tensor) -> torch.Tensor:
+    def _augmented(self, x: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+        """`classes` (B,) that the images are taken for, on the CPU; None where nobody can tell."""
         if self.vae.config.likelihood == "gaussian":
             return augment_vectors(x, self.generator)
-        return augment(x, self.generator, self.config.flip)
+        return augment(x, self.generator, bool(self.config.flip) if classes is None else self.mirrored[classes])
 
     def _layers_of(self, drawn: torch.Tensor, real: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """What the layers of the EMA encoder give for drawings and for the images that they are of."""
@@ -315,7 +330,7 @@ class Learner:
         with self.device.autocast():
             z = sample_z(mu[some], logvar[some], self.generator)
             drawn = self.vae.expected(self.vae.decode(z, self.vae.one_hot(asked)))
-            seen = self.ema.encode(self._augmented(drawn)).logits
+            seen = self.ema.encode(self._augmented(drawn, asked.cpu())).logits
         return F.cross_entropy(seen, asked)
 
     def _fooled(self, z: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -348,6 +363,9 @@ class Learner:
         self._spread = None
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
+        if self.config.flip is None and self.vae.config.is_image and self.graph_probs is not None:
+            images, classes = self.images[positions], self.graph_probs.argmax(1)
+            self.mirrored = mirror.keeps_class(self.ema, images, classes, self.device, self.rng)
 
     def spread_labels(self) -> None:
         """Propagate the present labels over the present graph."""

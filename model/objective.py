@@ -23,7 +23,6 @@ class Objective:
     """Weight of each term; 0 switches it off."""
 
     beta: float = 1.0  # of both KL terms once labels exist; 1 in the warm-up
-    labeled_elbo: float = 0.25
     supervised: float = 50.0
     contrast: float = 50.0
     consistency: float = 50.0
@@ -35,9 +34,7 @@ class Objective:
 
 
 RECIPE = Objective()
-PAPER = Objective(
-    labeled_elbo=1, contrast=0, consistency=0, propagation=0, perceptual=0, cycle=0, adversary=0, critic=0
-)
+PAPER = Objective(contrast=0, consistency=0, propagation=0, perceptual=0, cycle=0, adversary=0, critic=0)
 PRESETS = {"recipe": RECIPE, "paper": PAPER}
 
 

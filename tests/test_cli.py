@@ -21,7 +21,7 @@ from model import ACQUISITIONS
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["demo", "new", "import", "serve", "train", "status", "export", "generate", "simulate", "regimes", "check"]
-QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16}
+QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16}
 
 
 def test_the_help_names_every_command_and_each_has_an_example(labeler: Command) -> None:

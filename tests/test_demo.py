@@ -47,11 +47,9 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(gzip.compress(header + array.tobytes(), 1))
 
 
-@pytest.mark.parametrize(
-    ("dataset", "pool", "gold", "flip"), [("fashion", 6_000, 1_000, True), ("digits", 1_297, 500, False)]
-)
+@pytest.mark.parametrize(("dataset", "pool", "gold"), [("fashion", 6_000, 1_000), ("digits", 1_297, 500)])
 def test_the_demo_project_has_unlabeled_images_to_ask_and_gold_ones_to_measure_on(
-    dataset: str, pool: int, gold: int, flip: bool, tmp_path: Path
+    dataset: str, pool: int, gold: int, tmp_path: Path
 ) -> None:
     prepare(tmp_path / "demo", dataset)
     with Project.open(tmp_path / "demo") as p:
@@ -60,7 +58,6 @@ def test_the_demo_project_has_unlabeled_images_to_ask_and_gold_ones_to_measure_o
         names = {c.id: c.name for c in p.store.classes()}
         assert list(names.values()) == CLASSES[dataset]
         assert {names[c] for c in p.store.gold().values()} == set(CLASSES[dataset])
-        assert bool(p.store.setting("flip")) is flip
         assert p.store.events() == []
 
 

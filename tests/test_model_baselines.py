@@ -9,7 +9,7 @@ from model.learner import Learner, LearnerConfig
 from model.objective import PAPER
 
 NAMES = list("0123456789")
-QUICK = {"warm_up_steps": 30, "unlabeled_batch": 64, "partial_batch": 32}
+QUICK = {"warm_up_steps": 30, "batch": 96}
 Digits = tuple[np.ndarray, np.ndarray]
 
 

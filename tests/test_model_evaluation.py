@@ -17,7 +17,7 @@ from model.objective import Objective
 from model.ssvae import SSVAE, VAEConfig, sample_z
 
 NAMES = list("0123456789")
-QUICK = {"lr": 3e-3, "warm_up_steps": 40, "unlabeled_batch": 64, "partial_batch": 32, "graph_every": 100}
+QUICK = {"lr": 3e-3, "warm_up_steps": 40, "batch": 96, "partial_batch": 32, "graph_every": 100}
 Digits = tuple[np.ndarray, np.ndarray]
 
 

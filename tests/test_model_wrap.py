@@ -18,7 +18,7 @@ from model.networks import conv_trunk, perceptual_layers
 from model.ssvae import SSVAE, VAEConfig, with_classes
 
 PAGE = Path(__file__).parent.parent / "docs" / "wrap.md"
-SMALL = LearnerConfig(warm_up_steps=2, labeled_batch=8, unlabeled_batch=8, partial_batch=4, graph_size=30)
+SMALL = LearnerConfig(warm_up_steps=2, batch=16, labeled_batch=8, partial_batch=4, graph_size=30)
 
 
 class ConvVAE(nn.Module):

@@ -11,13 +11,14 @@ import torch
 
 from labeler import Project
 from labeler.learning import Learning
+from labeler.lookout import Lookout
 from labeler.ranker import Ranker, rank_now
 from model import graph
 from model.head import Head, Ridge, agreed
 from model.instant import Instant
 
 QUICK = {
-    "warm_up_steps": 30, "labeled_batch": 16, "unlabeled_batch": 32, "partial_batch": 8, "graph_size": 200,
+    "warm_up_steps": 30, "batch": 48, "labeled_batch": 16, "partial_batch": 8, "graph_size": 200,
 }  # fmt: skip
 
 
@@ -149,7 +150,9 @@ def test_a_torn_ranking_is_as_none(learning: Learning) -> None:
 
 def test_the_thread_ranks_after_each_label_and_ends_with_its_trainer(learning: Learning) -> None:
     project, ended = learning.project, threading.Event()
-    ranker = Ranker(project.store, lambda: learning, ended)
+    lookout = Lookout(project.store, ended)
+    ranker = Ranker(project.store, lambda: learning, lookout, ended)
+    lookout.start()
     ranker.start()
     loop = project.loop()
     for i in range(3):

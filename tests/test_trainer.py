@@ -24,7 +24,7 @@ from model.objective import PAPER
 from model.scores import entropy
 
 QUICK = {
-    "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "labeled_batch": 16, "unlabeled_batch": 16,
+    "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16,
     "partial_batch": 8, "graph_size": 100,
 }  # fmt: skip
 

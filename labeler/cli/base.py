@@ -23,7 +23,12 @@ app = typer.Typer(
 ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.", readable=False)]
 Port = Annotated[int, typer.Option(help="Port of the page.", min=0, max=65535)]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")]
-Flip = Annotated[bool, typer.Option("--flip", help="A mirrored image keeps its class: garments yes, letters no.")]
+Flip = Annotated[
+    bool | None,
+    typer.Option(
+        "--flip/--no-flip", help="Whether a mirrored image keeps its class. [found out for each class while it learns]"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 

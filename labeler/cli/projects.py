@@ -27,7 +27,7 @@ def new(
     class_: Annotated[
         list[str] | None, typer.Option("--class", metavar="NAME", help="One class name, taken as it is; repeatable.")
     ] = None,
-    flip: Flip = False,
+    flip: Flip = None,
 ) -> None:
     """Make an empty project with these classes."""
     from labeler import Project

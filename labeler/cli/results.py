@@ -109,7 +109,7 @@ def simulate(
         float | None,
         typer.Option(min=0, help="Run in real time against a real server, with this pace."),
     ] = None,
-    flip: Flip = False,
+    flip: Flip = None,
     as_json: AsJson = False,
 ) -> None:
     """Label by the true labels through the people's own loop, and report how the model learns."""
@@ -125,7 +125,7 @@ def simulate(
         print(f"{out}: curve.csv, curve.png, report.md and models/")
 
 
-@app.command(epilog="Example: labeler regimes fashion-mnist --labels 0,100,all --flip --out runs/regimes")
+@app.command(epilog="Example: labeler regimes fashion-mnist --labels 0,100,all --out runs/regimes")
 def regimes(
     source: Annotated[
         Path,
@@ -149,7 +149,7 @@ def regimes(
         int | None,
         typer.Option(min=2, help="Gradient steps of every run, warm-up included. [by the number of images]"),
     ] = None,
-    flip: Flip = False,
+    flip: Flip = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what labels and unlabeled images are worth, from no label to every label, in three ways.

@@ -41,7 +41,6 @@ def prepare(folder: Path, dataset: str, on_progress: Callable[[int, int], None] 
             pool, gold = (FASHION_POOL, FASHION_GOLD) if dataset == "fashion" else digits(Path(scratch))
             project.import_(gold, gold=True)
             project.import_(pool, on_progress=on_progress)
-        project.store.set_setting("flip", dataset == "fashion")  # a shoe may point either way, a digit may not
         project.store.set_setting("demo", dataset)  # last: a start that was cut short imports the rest next time
 
 
