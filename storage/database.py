@@ -19,7 +19,6 @@ from storage.migrations import Migration
 from storage.tables import meta
 
 APPLICATION = "labeler"
-SQLITE_HEADER = b"SQLite format 3\0"
 BUSY_SECONDS = 30  # how long a write waits for another process before 'database is locked'
 
 
@@ -62,7 +61,8 @@ class Database:
         """An existing database, brought to the newest schema. ValueError in one line when it is not one of ours."""
         url = _url(database)
         path = Path(url.database or "")
-        _must_be_sqlite(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no database at {path}.")
         _must_be_writable(path)
         _must_be_writable(path.parent)
         known = migrations.MIGRATIONS
@@ -181,11 +181,19 @@ def _pragma(db: Connection, name: str, value: str, usual: str) -> Iterator[None]
 
 
 def _schema_of_file(path: Path) -> int:
-    """Looked up over a bare connection: our own would switch somebody else's database to WAL."""
+    """Looked up over a bare connection: our own would switch somebody else's database to WAL.
+
+    The file must never be opened but by SQLite: closing it drops every lock that this process has on it, in whatever
+    thread, and the next process that ends then deletes the log that we still write to, with all that comes after.
+    """
+    if path.stat().st_size == 0:  # to SQLite that is a database without tables
+        raise ValueError(f"{path} is not a Labeler database: it is empty.")
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             return _schema(connection.execute, path)
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise ValueError(f"{path} is not a Labeler database: it does not begin like a SQLite file.") from error
         raise ValueError(f"{path} cannot be read ({error}). Restore it from a backup.") from error
 
 
@@ -198,15 +206,6 @@ def _schema(execute: Callable[[str], Iterable[Any]], path: Path) -> int:
     if rows.get("application") != APPLICATION or not rows.get("schema", "").isdecimal():
         raise ValueError(f"{path} is a database of another program, not of Labeler. Choose another folder.")
     return int(rows["schema"])
-
-
-def _must_be_sqlite(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no database at {path}.")
-    with path.open("rb") as file:
-        header = file.read(len(SQLITE_HEADER))
-    if header != SQLITE_HEADER:
-        raise ValueError(f"{path} is not a Labeler database: it does not begin like a SQLite file.")
 
 
 def _must_be_writable(path: Path) -> None:

@@ -321,6 +321,21 @@ for i in range(10_000):
     assert store.check() == []
 
 
+def test_what_is_written_stays_though_this_process_opens_the_database_twice_and_another_ends(store: Store) -> None:
+    """Seen to lose labels: opening the file by hand drops SQLite's locks, and whoever ends then deletes our log."""
+    come_and_go = "import sys; from storage import Store; print(Store.open(sys.argv[1]).labels())"
+
+    def as_another_process_sees_it() -> str:
+        command = [sys.executable, "-c", come_and_go, str(store.path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    store.record([label("a", 1, 1)])
+    Store.open(store.path).close()
+    assert as_another_process_sees_it() == "{1: 1}"
+    store.record([label("b", 2, 2)])
+    assert as_another_process_sees_it() == "{1: 1, 2: 2}"
+
+
 def test_class_names_are_kept_as_written(tmp_path: Path) -> None:
     names = ["Cat", "cat", "a/b\\c", "\"quoted\" 'name'", "🐈‍⬛", "x" * 300, "CON", "..", "${alert(1)}", "=1+1"]
     store = Store.create(tmp_path / "labels.db", "test", names)
