@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle
 
 install: $(VENV)/.installed
 
@@ -50,3 +50,7 @@ bench-warm-start: install
 # What each acquisition is worth on features that stay as they are: the tables of docs/acquisition.md. Goes on where it was cut.
 bench-acquisition: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_acquisition.py $(FASHION_MNIST) $(PARTS)
+
+# The share of a core that a trainer takes which has nothing to do; five minutes.
+bench-idle: install
+	$(BIN)/python -P tests/bench_idle.py

@@ -5,46 +5,49 @@ A thread of the trainer, never on the path from a key to the next image. Within 
 
 import logging
 import threading
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from labeler import published
 from labeler.learning import Learning
+from labeler.lookout import Lookout
 from labeler.orders import chosen_acquisition
 from storage import Store
 
-LOOK_EVERY = 0.015  # seconds between two looks for a newer event while people label
-REST_EVERY = 0.1  # and when nobody has for a while
-RESTS_AFTER = 60.0  # seconds
 MOST = 20_000_000  # probabilities: a larger file would not be written in time, so that only versions rank
 
 log = logging.getLogger(__name__)
 
 
 class Ranker(threading.Thread):
-    """Ranks for whatever learning `now` gives, until `ended`."""
+    """Ranks for whatever learning `now` gives, at all news of `lookout`, until `ended`."""
 
-    def __init__(self, store: Store, now: Callable[[], Learning | None], ended: threading.Event):
+    def __init__(self, store: Store, now: Callable[[], Learning | None], lookout: Lookout, ended: threading.Event):
         super().__init__(name="ranker", daemon=True)
-        self._store, self._now, self._ended = store, now, ended
+        self._store, self._now, self._lookout, self._ended = store, now, lookout, ended
         self._rng = np.random.default_rng(0)
+        self._ranked: tuple[Path, int] | None = None  # folder of the version, newest event
 
     def run(self) -> None:
-        known, woken = 0, time.monotonic()
-        while not self._ended.wait(LOOK_EVERY if time.monotonic() - woken < RESTS_AFTER else REST_EVERY):
-            learning = self._now()
-            if learning is None or learning.look is None:
-                continue
+        while not self._ended.is_set():
+            seen = self._lookout.news
             try:
-                newest = self._store.last_event_id()
-                if newest > max(known, learning.published_event_id):
-                    rank_now(learning, self._rng, chosen_acquisition(self._store))
-                    known, woken = newest, time.monotonic()
+                self._turn()
             except Exception:  # a full disk, a lock: the next version ranks as well
                 log.exception("A ranking could not be published.")
-                known = newest
+            self._lookout.wait(seen)
+
+    def _turn(self) -> None:
+        """Rank on the newest version where there are events that it, and its newest ranking, do not know."""
+        learning = self._now()
+        if learning is None or learning.look is None:
+            return
+        newest = learning.look[0], self._store.last_event_id()
+        if newest[1] > learning.published_event_id and newest != self._ranked:
+            self._ranked = newest
+            rank_now(learning, self._rng, chosen_acquisition(self._store))
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:

@@ -31,6 +31,8 @@ class Database:
         # SQLite lets one writer in at a time and makes the others sleep and look again; threads of one process
         # queue here instead, which is fair and wakes at once.
         self._writer = threading.Lock()
+        self._looker: sqlite3.Connection | None = None
+        self._looking = threading.Lock()
 
     @classmethod
     def make(cls, database: Path | str, name: str, fill: Callable[[Self], None]) -> Self:
@@ -95,6 +97,21 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+        with self._looking:
+            if self._looker is not None:
+                self._looker.close()
+                self._looker = None
+
+    def change_mark(self) -> int:
+        """Another number after every commit, whoever made it. Some microseconds, where a query takes hundreds.
+
+        Who waits for news takes the mark first and asks then: what is committed meanwhile changes the mark again.
+        SQLite tells of all commits but those of the connection that is asked, so this one never writes.
+        """
+        with self._looking:
+            if self._looker is None:
+                self._looker = sqlite3.connect(self.path, BUSY_SECONDS, check_same_thread=False)
+            return int(self._looker.execute("PRAGMA data_version").fetchall()[0][0])  # all: one row left is a lock left
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from storage.events import EventTables, derived
 from storage.leases import LeaseTables
 from storage.processes import ProcessTables, SettingTables, VersionTables
 from storage.samples import SampleTables
-from storage.tables import sample_states
+from storage.tables import classes, events, sample_states, samples, settings
 
 
 class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, VersionTables, SettingTables):
@@ -29,6 +29,14 @@ class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, 
                 store.set_setting(key, value)
 
         return cls.make(database, name, fill)
+
+    def known(self) -> tuple[Any, ...]:
+        """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings."""
+        newest = sa.select(sa.func.max(events.c.id), sa.select(sa.func.max(samples.c.id)).scalar_subquery())
+        in_order = sa.select(classes.c.id).where(classes.c.archived_at.is_(None)).order_by(classes.c.position)
+        with self._reading() as db:
+            found = (newest, in_order, sa.select(settings).order_by(settings.c.key))
+            return tuple(row for query in found for row in db.execute(query).all())
 
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; empty when all is well."""

@@ -446,6 +446,32 @@ def test_a_silent_holder_on_another_machine_is_replaced(store: Store) -> None:
     assert not store.heartbeat("trainer", "theirs", {})
 
 
+def test_the_change_mark_is_another_one_after_each_commit_whoever_made_it(store: Store) -> None:
+    other = sqlite3.connect(store.path, isolation_level=None)
+    marks = [store.change_mark()]
+    changes = [
+        lambda: store.record([label("a", 1)]),
+        lambda: store.hold("trainer", "me", {}),
+        lambda: store.heartbeat("trainer", "me", {}),
+        lambda: other.execute("INSERT INTO settings VALUES ('a', '1')"),
+        lambda: other.execute("DELETE FROM settings"),
+    ]
+    for change in changes:
+        change()
+        assert store.change_mark() not in marks
+        marks.append(store.change_mark())
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO settings VALUES ('b', '1')")
+    assert store.change_mark() == marks[-1]
+    other.execute("ROLLBACK")
+    assert store.change_mark() == marks[-1]
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    before = store.change_mark()
+    other.execute("INSERT INTO settings VALUES ('c', '1')")  # the first into an empty log
+    assert store.change_mark() != before
+    other.close()
+
+
 def test_versions_keep_their_row_when_their_arrays_are_dropped(store: Store) -> None:
     assert store.newest_version() is None
     for version in (1, 2):

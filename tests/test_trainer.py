@@ -173,8 +173,7 @@ def test_a_second_trainer_is_refused_and_a_settled_one_ends(digit_project):
     assert digit_project.published().steps == published.steps
 
 
-def test_a_trainer_that_settled_on_a_thousand_labels_takes_no_time_of_the_processor(tmp_path, digits, monkeypatch):
-    monkeypatch.setattr("labeler.ranker.RESTS_AFTER", 0)  # seconds after the last label in which it looks more often
+def test_a_trainer_that_settled_on_a_thousand_labels_takes_no_time_of_the_processor(tmp_path, digits):
     images, labels = digits
     np.savez(tmp_path / "pool.npz", x=images[:1100], y=labels[:1100])
     with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:

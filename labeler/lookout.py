@@ -1,0 +1,65 @@
+"""Wakes the threads of a trainer when something was committed, by whatever process, and lets them sleep otherwise."""
+
+import logging
+import threading
+import time
+
+from storage import Store
+
+LOOK_EVERY = 0.015  # seconds between two looks while people label: a look takes about 0.1 ms, most of it to wake up
+REST_EVERY = 0.25  # and when nobody has for long
+GROWTH = 1 / 600  # in between, seconds for each second without news: 0.1 after a minute
+
+log = logging.getLogger(__name__)
+
+
+class Lookout(threading.Thread):
+    """`news` is another number after every change of what a trainer goes by: events, samples, classes, settings.
+
+    Who waits reads `news`, then looks at the record, then calls `wait`: what comes in between is news already.
+    """
+
+    def __init__(self, store: Store, ended: threading.Event):
+        super().__init__(name="lookout", daemon=True)
+        self._store, self._ended = store, ended
+        self._changed = threading.Condition()
+        self._known = store.known()
+        self.news = 0
+
+    def run(self) -> None:
+        mark, woken = None, time.monotonic() - REST_EVERY / GROWTH  # nobody labels yet
+        while not self._ended.is_set():
+            try:
+                newest = self._store.change_mark()
+                if newest != mark and self._is_news():  # a heartbeat is none
+                    woken = time.monotonic()
+                mark = newest
+            except Exception:  # a lock, a lost disk: it is looked at again, as the mark is still the old one
+                log.exception("The record could not be read.")
+                self._ended.wait(1)
+            time.sleep(_pause(time.monotonic() - woken))
+        self.tell()
+
+    def _is_news(self) -> bool:
+        known = self._store.known()
+        if known == self._known:
+            return False
+        self._known = known
+        self.tell()
+        return True
+
+    def tell(self) -> None:
+        """Wake all who wait."""
+        with self._changed:
+            self.news += 1
+            self._changed.notify_all()
+
+    def wait(self, seen: int) -> None:
+        """Sleep until `news` is no longer `seen`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.news != seen)
+
+
+def _pause(since: float) -> float:
+    """Seconds between two looks, when the last news came so many seconds ago."""
+    return min(max(LOOK_EVERY, since * GROWTH), REST_EVERY)

@@ -1,0 +1,163 @@
+"""Nothing that is committed is missed, by whatever process, and a trainer at rest hears of it without asking again."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labeler import Project
+from labeler.course import Course, Lost, Report, train
+from labeler.learning import Learning
+from labeler.lookout import Lookout
+from labeler.ranker import Ranker
+
+RECORD = """
+import sys
+from storage import NewEvent, Store
+with Store.open(sys.argv[1]) as store:
+    for i in range(int(sys.argv[2]), int(sys.argv[3])):
+        store.record([NewEvent(f"event {i}", "label", i % 40 + 1, 1, "ann", "tab")])
+"""
+
+
+@pytest.fixture
+def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Project]:
+    """100 digits in the pool, a learner of few steps."""
+    np.savez(tmp_path / "pool.npz", x=digits[0][:100])
+    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
+        p.import_(tmp_path / "pool.npz", measure_share=0)
+        p.store.set_setting("learner", {"warm_up_steps": 6, "settle_least": 4, "settle_most": 8, "graph_size": 100})
+        yield p
+
+
+def record(project: Project, first: int, last: int) -> subprocess.Popen[bytes]:
+    """Events first to last - 1, one by one, by a process of its own."""
+    return subprocess.Popen([sys.executable, "-c", RECORD, str(project.store.path), str(first), str(last)])
+
+
+def until(done: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def at_work(project: Project) -> Iterator[None]:
+    """A trainer in a thread of this process, until it loses the project."""
+    with ThreadPoolExecutor() as pool:
+        trainer = pool.submit(train, project.folder)
+        try:
+            yield
+        finally:
+            project.store.let_go("trainer", project.store.process("trainer")["holder"])
+        with pytest.raises(Lost):
+            trainer.result(30)
+
+
+def rests(project: Project) -> bool:
+    return (project.store.process("trainer") or {}).get("phase") == "idle"
+
+
+def learned(project: Project) -> int:
+    newest = project.store.newest_version()
+    return newest.metrics["learned_event_id"] if newest else -1
+
+
+def test_no_commit_is_missed_while_others_write_and_look(digit_project: Project) -> None:
+    store, ended = digit_project.store, threading.Event()
+    lookout = Lookout(store, ended)
+    lookout.start()
+
+    def follow() -> int:
+        """Until the last event was seen, asking for it only after news."""
+        while True:
+            seen = lookout.news
+            newest = store.last_event_id()
+            if newest == 200:
+                return newest
+            lookout.wait(seen)
+
+    store.hold("trainer", "me", {})
+    with ThreadPoolExecutor() as pool, record(digit_project, 0, 200) as writer:
+        followers = [pool.submit(follow) for _ in range(3)]
+        while writer.poll() is None:
+            store.heartbeat("trainer", "me", {"time": time.time()})
+            time.sleep(0.005)
+        assert [f.result(10) for f in followers] == [200, 200, 200]
+        ended.set()
+    lookout.join(10)
+    assert not lookout.is_alive()
+
+
+def test_a_heartbeat_is_no_news_but_events_images_classes_and_settings_are(
+    digit_project: Project, digits: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    store, ended = digit_project.store, threading.Event()
+    np.savez(tmp_path / "more.npz", x=digits[0][100:110])
+    lookout = Lookout(store, ended)
+    assert not lookout._is_news()
+    store.hold("trainer", "me", {})
+    store.heartbeat("trainer", "me", {})
+    assert not lookout._is_news()
+    for change in (
+        lambda: digit_project.loop().answer(1, "3"),
+        lambda: digit_project.import_(tmp_path / "more.npz", measure_share=0),
+        lambda: store.add_classes(["blank"]),
+        lambda: store.set_setting("paused", True),
+    ):
+        change()
+        assert lookout._is_news()
+        assert not lookout._is_news()
+    assert lookout.news == 4
+
+
+def test_a_trainer_at_rest_wakes_for_events_of_another_process(digit_project: Project) -> None:
+    with at_work(digit_project):
+        until(lambda: rests(digit_project))
+        assert record(digit_project, 0, 12).wait() == 0
+        until(lambda: learned(digit_project) == 12 and rests(digit_project))
+        assert record(digit_project, 12, 13).wait() == 0
+        until(lambda: digit_project.published().last_event_id == 13)
+        until(lambda: learned(digit_project) == 13)
+        digit_project.store.set_setting("paused", True)
+        until(lambda: (digit_project.store.process("trainer") or {}).get("phase") == "paused")
+
+
+def test_a_trainer_without_classes_begins_when_there_are_some(tmp_path: Path, digit_project: Project) -> None:
+    with Project.create(tmp_path / "bare", []) as bare:
+        bare.import_(tmp_path / "pool.npz", measure_share=0)
+        bare.store.set_setting("learner", digit_project.store.setting("learner"))
+        with at_work(bare):
+            until(lambda: "no classes yet" in (bare.store.process("trainer") or {}).get("message", ""))
+            bare.store.add_classes(["even", "odd"])
+            until(lambda: bare.store.newest_version() is not None)
+
+
+def test_an_event_that_a_new_version_does_not_know_is_ranked_on_it_too(digit_project: Project) -> None:
+    ended = threading.Event()
+    learning = Learning(digit_project)
+    course = Course(digit_project, learning, Report(digit_project), lookout=Lookout(digit_project.store, ended))
+    ranker = Ranker(digit_project.store, lambda: learning, course.lookout, ended)
+    loop = digit_project.loop()
+    loop.answer(1, "3")
+    learning.sync()
+    learning.improve(6)
+    course._publish()
+    course.lookout.start()
+    ranker.start()
+    loop.answer(2, "5")
+    until(lambda: digit_project.published().last_event_id == 2)
+    course._publish()  # begun before the second answer
+    assert learning.published_event_id == 1
+    until(lambda: (p := digit_project.published()).version == 2 and p.last_event_id == 2)
+    ended.set()
+    ranker.join(10)
+    assert not ranker.is_alive()
