@@ -22,6 +22,7 @@ from model.objective import entropy
 HEADS = 6  # starts; the one with the lowest loss is taken
 STEPS = 600
 PAIRS = 512  # a step
+JUDGED = 5000  # nodes, at most, on which the starts are compared
 WALK = 2  # steps of the random walk from a node to the neighbour it is to agree with
 SCALE = 8.0  # of features of length one, so that the layers' logits can be sure with small weights
 SPREAD = 2.0  # weight of the entropy of the mean: a mild wish for columns of one size
@@ -45,7 +46,7 @@ def novel_classes(
     home = _pieces_of_known(graph, found, rows, y, k)
     size = np.bincount(home[found.argmax(1)], minlength=k)[:k]
     if k < 2 or size.std() <= EVEN * size.mean():
-        likely = (n - size.sum()) / size.mean() if k > 1 else n_spare
+        likely = (n - size.sum()) / max(size.mean(), 1) if k > 1 else n_spare
         found = _agreeing(graph, rows, y, k, int(np.clip(np.ceil(likely), 1, n_spare)), SPREAD_EVEN, rng)
         home = np.arange(found.shape[1])
     home = _joined(graph, found, home, k, n_spare)
@@ -123,8 +124,9 @@ def _agreeing(
         loss(some, labeled).sum().backward()
         optimizer.step()
     with torch.inference_mode():
-        best = int(loss(torch.arange(n), torch.arange(len(at))).argmin())
-        return log_probs(torch.arange(n))[:, best].exp().numpy()
+        best = int(loss(torch.randperm(n, generator=generator)[:JUDGED], torch.arange(len(at))).argmin())
+        own = slice(best * c, (best + 1) * c)
+        return (x @ weight[:, own] + bias[own]).softmax(1).numpy()
 
 
 def _walk(affinity: sp.csr_matrix, generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
