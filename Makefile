@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery
 
 install: $(VENV)/.installed
 
@@ -43,7 +43,7 @@ bench-simulate: install
 bench-model: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_model.py $(FASHION_MNIST) $(PARTS)
 
-# Training that never starts over against training from scratch, and labels corrected; goes on where it was cut.
+# Training that never starts over against training from scratch, labels corrected and retracted; goes on where it was cut.
 bench-warm-start: install
 	$(BIN)/python -P tests/bench_warm_start.py $(FASHION_MNIST) $(RNG_SEEDS)
 
@@ -54,3 +54,7 @@ bench-acquisition: install
 # The share of a core that a trainer takes which has nothing to do; five minutes.
 bench-idle: install
 	$(BIN)/python -P tests/bench_idle.py
+
+# Classes without a label found beside labeled ones, and with no label at all: docs/benchmarks/discovery.md. Goes on where it was cut.
+bench-discovery: install
+	$(BIN)/python -P tests/bench_discovery.py $(FASHION_MNIST) $(CASES)
