@@ -39,7 +39,7 @@ bench-learning: install
 bench-simulate: install
 	$(BIN)/labeler simulate $(FASHION_MNIST) --budget 100 --rng-seeds 0,1,2 --out runs/fashion-100
 
-# The long runs behind docs/model.md, hours on two cores; what was done is not done again. PARTS="curve ablation" for some.
+# The long runs behind docs/model.md, hours on two cores; what docs/benchmarks holds is not done again. PARTS="curve ablation" for some.
 bench-model: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_model.py $(FASHION_MNIST) $(PARTS)
 

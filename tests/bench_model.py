@@ -2,37 +2,37 @@
 
     make bench-model           (or: python tests/bench_model.py FOLDER_OF_IDX_FILES [part ...])
 
-curve     1,000 labels by the default acquisition
-random    100 labels by the default acquisition and at random, paired by rng seed
-frozen    20 labels kept against 100, and 100 against 300, at the same number of steps
-sets      100 labels on made sets, by the default acquisition and at random
-ablation  100 labels, each term of the objective off, from one warm-up at equal steps
+curve     1,000 labels by the default acquisition                                       fashion-1000.csv
+random    100 labels by the default acquisition and at random                           fashion-lead.csv
+frozen    20 labels kept against 100, and 100 against 300, at the same number of steps  fashion-frozen.csv
+sets      100 labels on made sets, by the default acquisition and at random             sets.csv
+ablation  100 labels, each term of the objective off, from one warm-up at equal steps   ablation.csv
 
-Every run is left in runs/bench-model and not done again, so that a cut benchmark goes on where it stopped. The tables
-go to docs/benchmarks/.
+The rows of a run join its table in docs/benchmarks when it ends, and a run that has them there is not done
+again, on whatever machine: a cut benchmark goes on where it stopped. Each row names the recipe it was measured with.
+A part leaves what follows from its rows in docs/benchmarks/PART.md; differences are paired by rng seed.
 """
 
 import csv
+import hashlib
+import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+from tables import DIFFERENCE, Row, Table, cells, column, difference, grouped, header, spread
 
-from labeler.curve import write_rows
 from labeler.learning import DEFAULT_ACQUISITION
-from labeler.simulate import Pace, answers_of, bench_of, hidden_project, measure, settle_for, simulate
+from labeler.simulate import Bench, Pace, answers_of, bench_of, hidden_project, measure, settle_for, simulate
 from model import evaluation
 from model.learner import Learner, LearnerConfig
-from model.objective import RECIPE
+from model.objective import RECIPE, Objective
 
-RUNS = Path("runs/bench-model")
-TABLES = Path("docs/benchmarks")
-RNG_SEEDS = (0, 1, 2)
 SETS: dict[str, Callable[[], datasets.Labeled]] = {
     "glyphs, 10 classes": lambda: datasets.glyphs(6000, 1000),
     "glyphs, 100 classes": lambda: datasets.glyphs(10_000, 2000, n_classes=100),
@@ -41,129 +41,178 @@ SETS: dict[str, Callable[[], datasets.Labeled]] = {
     "vectors": lambda: datasets.vectors(6000, 1000),
     "digits 8x8, imbalance 100:1": datasets.few_digits,
 }
+FIGURES = ("test_accuracy", "test_elbo", "test_nll", "generated_accuracy", "generated_frechet")
+SWAPPED = ("asked_class_seen", "style_moved", "variety")
+FROZEN = ((20, 100), (100, 300))  # labels kept, labels at the end
+ABLATED_LABELS, ABLATED_STEPS = 100, 1000
+LEAD = (f"accuracy, {DEFAULT_ACQUISITION}", "accuracy, random", *DIFFERENCE)
 
 
-def run(source: Path, name: str, budget: int, acquisition: str, rng_seed: int, pace: Pace | None = None) -> list[Any]:
-    """Rows of one simulation, from its folder if it was done before."""
-    out = RUNS / f"{name}-seed{rng_seed}".replace(" ", "-").replace(",", "").replace(":", "-")
-    if not (out / "report.md").exists():
-        print(f"{out} ...", flush=True)
-        simulate(source, budget, acquisition, [rng_seed], out, pace=pace)
-    with open(out / "curve.csv", newline="") as f:
-        rows = list(csv.DictReader(f))
-    print(
-        f"{name}, rng seed {rng_seed}: " + ", ".join(f"{r['labels']}: {r['test_accuracy']}" for r in rows), flush=True
-    )
-    return rows
+def digest(config: LearnerConfig, pace: Pace) -> str:
+    """Eight digits that are others when the configuration or the pace is. What the code decides is not in them."""
+    return hashlib.sha256(json.dumps([asdict(config), asdict(pace)], sort_keys=True).encode()).hexdigest()[:8]
 
 
-def with_interval(values: Sequence[float]) -> str:
-    """Mean and 95% interval of the mean by Student's t, for as few values as these."""
-    from scipy import stats
+@dataclass(frozen=True)
+class Plan:
+    source: Path
+    tables: Path = Path("docs/benchmarks")
+    runs: Path = Path("runs/bench-model")  # models and pictures, for whoever wants to look at them
+    pace: Pace = field(default_factory=Pace)
+    rng_seeds: Sequence[int] = (0, 1, 2)
 
-    mean, half = np.mean(values), stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{mean:.4f} +- {half:.4f}"
+    def table(self, name: str) -> Table:
+        return Table(self.tables / f"{name}.csv", digest(LearnerConfig(), self.pace))
 
-
-def curve(source: Path) -> None:
-    rows = [row for rng_seed in RNG_SEEDS for row in run(source, "curve", 1000, DEFAULT_ACQUISITION, rng_seed)]
-    write_rows(TABLES / "fashion-1000.csv", rows)
-    for labels in dict.fromkeys(row["labels"] for row in rows):
-        at = [row for row in rows if row["labels"] == labels]
-        values = [float(row["test_accuracy"]) for row in at]
-        seconds = [float(row["seconds"]) for row in at]
-        print(f"{labels:>5} labels: accuracy {np.mean(values):.4f}, {min(values):.4f} to {max(values):.4f}; "
-              f"{max(seconds):.0f} s at most")  # fmt: skip
-
-
-def at_random(source: Path) -> None:
-    rows, leads = [], []
-    for rng_seed in RNG_SEEDS:
-        asked, drawn = (run(source, f"lead-{a}", 100, a, rng_seed)[-1] for a in (DEFAULT_ACQUISITION, "random"))
-        rows += [asked, drawn]
-        leads.append(float(asked["test_accuracy"]) - float(drawn["test_accuracy"]))
-    write_rows(TABLES / "fashion-lead.csv", rows)
-    print(f"lead over random at 100 labels, settled, paired: {with_interval(leads)}")
+    def run(
+        self, table: Table, labels: int, acquisition: str = DEFAULT_ACQUISITION, pace: Pace | None = None, **about: Any
+    ) -> None:
+        """One simulation for each rng seed that the table does not hold yet. `about` tells these rows from others."""
+        for rng_seed in self.rng_seeds:
+            key = {**about, "acquisition": acquisition, "rng_seed": rng_seed}
+            if table.holds(**key, labels=labels):
+                continue
+            print(f"{table.path.stem}: {labels} labels, {key} ...", flush=True)
+            out = self.runs / "-".join([table.path.stem, str(labels), *(_as_file_name(v) for v in key.values())])
+            simulate(self.source, labels, acquisition, [rng_seed], out, pace=pace or self.pace)
+            with open(out / "curve.csv", newline="", encoding="utf-8") as f:
+                table.add([{**about, **row} for row in csv.DictReader(f)])
 
 
-def frozen(source: Path) -> None:
+def _as_file_name(value: Any) -> str:
+    return "".join(c if c.isalnum() else "_" for c in str(value))
+
+
+def curve(plan: Plan, table: Table, labels: int = 1000) -> str:
+    plan.run(table, labels)
+    lines = header("labels", *FIGURES, "seconds")
+    for n, at in grouped(table.rows(), "labels"):
+        lines.append(cells(n, *(spread(column(at, name)) for name in (*FIGURES, "seconds"))))
+    return text(f"# Up to {labels:,} labels of Fashion-MNIST, asked by `{DEFAULT_ACQUISITION}`", lines)
+
+
+def at_random(plan: Plan, table: Table, labels: int = 100) -> str:
+    for acquisition in (DEFAULT_ACQUISITION, "random"):
+        plan.run(table, labels, acquisition)
+    lines = header("labels", *LEAD)
+    for n, at in grouped(table.rows(), "labels"):
+        lines.append(cells(n, *lead(at)))
+    return text("# Fashion-MNIST: what the model asks for, and labels at random", lines)
+
+
+def frozen(plan: Plan, table: Table, pairs: Sequence[tuple[int, int]] = FROZEN, n_images: int = 60_000) -> str:
     """Labels that stay as they are while training goes on, against more labels: the same steps in all."""
-    rows: list[dict[str, Any]] = []
-    taken = {n: sum(Pace().steps_for(label) for label in range(1, n + 1)) for n in (20, 100, 300)}  # while labeling
-    for fewer, more in ((20, 100), (100, 300)):
-        steps = taken[more] + settle_for(60_000)
-        gains: dict[str, list[float]] = {"test_accuracy": [], "generated_accuracy": [], "test_elbo": []}
-        for rng_seed in RNG_SEEDS:
-            few, many = (_settled(source, n, rng_seed, steps, taken[n]) for n in (fewer, more))
-            rows += [{"steps": steps, **few}, {"steps": steps, **many}]
-            for name, values in gains.items():
-                values.append(float(many[name]) - float(few[name]))
-        for name, values in gains.items():
-            print(f"{more} labels less {fewer} frozen ones, {steps} steps, {name}: {with_interval(values)}")
-    _write(TABLES / "fashion-frozen.csv", rows)
+    lines = header("labels", "steps", "figure", "fewer", "more", *DIFFERENCE)
+    settle = plan.pace.settle_steps if plan.pace.settle_steps is not None else settle_for(n_images)
+    for fewer, more in pairs:
+        taken = {n: sum(plan.pace.steps_for(label) for label in range(1, n + 1)) for n in (fewer, more)}
+        steps = taken[more] + settle  # after the warm-up
+        for n in (fewer, more):
+            plan.run(table, n, pace=replace(plan.pace, settle_steps=steps - taken[n]), steps=steps, budget=n)
+        of_steps = [r for r in table.rows() if r["steps"] == str(steps) and r["budget"] == r["labels"]]
+        for name in FIGURES:
+            few, many = (column([r for r in of_steps if r["labels"] == str(n)], name) for n in (fewer, more))
+            values = (spread(few), spread(many), *difference(few, many))
+            lines.append(cells(f"{fewer} and {more}", steps, name, *values))
+    return text("# Fashion-MNIST: few labels kept for many steps against more labels for as many", lines)
 
 
-def _settled(source: Path, labels: int, rng_seed: int, steps: int, taken: int) -> dict[str, Any]:
-    """The last row of a run that settles until `steps` are taken since the warm-up."""
-    name, pace = f"steps{steps}-labels{labels}", Pace(settle_steps=steps - taken)
-    return run(source, name, labels, DEFAULT_ACQUISITION, rng_seed, pace)[-1]
-
-
-def sets(_: Path) -> None:
-    rows: list[dict[str, Any]] = []
-    for name, make in SETS.items():
+def sets(plan: Plan, table: Table, labels: int = 100, made: dict[str, Callable[[], datasets.Labeled]] = SETS) -> str:
+    lines = header("set", *LEAD)
+    for name, make in made.items():
         with tempfile.TemporaryDirectory() as folder:
-            source = datasets.save(make(), Path(folder) / "set.npz")
+            of_set = replace(plan, source=Path(folder) / "set.npz")
             for acquisition in (DEFAULT_ACQUISITION, "random"):
-                for rng_seed in RNG_SEEDS:
-                    at = run(source, f"{name}-{acquisition}", 100, acquisition, rng_seed)
-                    rows += [{"set": name, **row} for row in at]
-    _write(TABLES / "sets.csv", rows)
+                about = {"set": name, "acquisition": acquisition, "labels": labels}
+                if not all(table.holds(rng_seed=s, **about) for s in plan.rng_seeds) and not of_set.source.exists():
+                    datasets.save(make(), of_set.source)
+                of_set.run(table, labels, acquisition, set=name)
+        at = [r for r in table.rows() if (r["set"], r["labels"]) == (name, str(labels))]
+        lines.append(cells(name, *lead(at)))
+    return text(f"# Made sets: {labels} labels that the model asks for, and as many at random", lines)
 
 
-def ablation(source: Path) -> None:
-    """Each term off, from one warm-up (but for contrast, which is of the warm-up) and the same 100 labels."""
+def ablation(plan: Plan, table: Table, labels: int = ABLATED_LABELS, steps: int = ABLATED_STEPS) -> str:
+    """All terms of the first rng seed, then of the next: a benchmark that is cut has whole comparisons."""
+    terms = ["none", *(f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name))]
+    missing = [(s, t) for s in plan.rng_seeds for t in terms if not table.holds(rng_seed=s, without=t)]
+    if missing:
+        for row in _ablated(plan.source, missing, labels, steps):
+            table.add([row])
+            print(row, flush=True)
+    rows, lines = table.rows(), header("without", "figure", "mean", "with all terms", *DIFFERENCE)
+    whole = [r for r in rows if r["without"] == "none"]
+    for term, at in grouped(rows, "without"):
+        for name in (*FIGURES, *SWAPPED) if term != "none" else ():
+            off, on = column(at, name), column(whole, name)
+            lines.append(cells(term, name, spread(off), spread(on), *difference(on, off)))
+    return text(f"# Fashion-MNIST: each term off, {labels} labels drawn at random, {steps:,} steps", lines)
+
+
+def _ablated(source: Path, wanted: Iterable[tuple[int, str]], n_labels: int, steps: int) -> Iterable[Row]:
+    """Rows of (rng seed, term off), from one warm-up of each rng seed; contrast is of the warm-up and gets its own."""
     answers = answers_of(source)
     with tempfile.TemporaryDirectory() as folder, hidden_project(source, answers, Path(folder) / "project") as project:
         bench, images = bench_of(answers, project), project.images().array
-        index = {name: i for i, name in enumerate(answers.classes)}
-        truth = np.array([index[answers.truth[s.name]] for s in project.store.samples("pool")])
-        rows = []
-        for rng_seed in RNG_SEEDS:
-            labeled = np.random.default_rng(rng_seed).permutation(len(images))[:100]
-            labels = {int(i): int(truth[i]) for i in labeled}
-            warmed = _warmed(images, len(index), replace(RECIPE), rng_seed)
-            for term in ("none", *(f.name for f in fields(RECIPE) if f.name not in ("beta", "labeled_elbo"))):
-                without = RECIPE if term == "none" else replace(RECIPE, **{term: 0.0})
-                begun = _warmed(images, len(index), without, rng_seed) if term == "contrast" else warmed
-                learner = Learner(images, len(index), None, LearnerConfig(objective=without), rng_seed)
-                learner.resume(begun.ema, begun.step)
-                learner.set_labels(labels)
-                for _ in range(1000):
-                    learner.take_step()
-                model = learner.as_model(answers.classes)
-                swapped = evaluation.swap_figures(model, bench.judge, bench.test)[0]
-                rows.append({"without": term, "rng_seed": rng_seed, **measure(model, bench), **swapped})
-                print(rows[-1], flush=True)
-                _write(TABLES / "ablation.csv", rows)
+        warmed: dict[tuple[int, Objective], Learner] = {}
+        for rng_seed, term in wanted:
+            objective = RECIPE if term == "none" else replace(RECIPE, **{term: 0.0})
+            key = rng_seed, objective if term == "contrast" else RECIPE
+            if key not in warmed:
+                warmed[key] = _warmed(images, len(answers.classes), key[1], rng_seed)
+            learner = Learner(images, len(answers.classes), None, LearnerConfig(objective=objective), rng_seed)
+            learner.resume(warmed[key].ema, warmed[key].step)
+            some = np.random.default_rng(rng_seed).permutation(len(images))[:n_labels]
+            learner.set_labels({int(i): int(bench.train_labels[i]) for i in some})
+            for _ in range(steps):
+                learner.take_step()
+            yield {"without": term, "rng_seed": rng_seed, **_measured(learner, answers.classes, bench)}
 
 
-def _warmed(images: np.ndarray, n_classes: int, objective: Any, rng_seed: int) -> Learner:
+def _measured(learner: Learner, classes: Sequence[str], bench: Bench) -> Row:
+    model = learner.as_model(list(classes))
+    swapped = evaluation.swap_figures(model, bench.judge, bench.test)[0]
+    return {**measure(model, bench), **{name: round(value, 4) for name, value in swapped.items()}}
+
+
+def _warmed(images: np.ndarray, n_classes: int, objective: Objective, rng_seed: int) -> Learner:
     learner = Learner(images, n_classes, None, LearnerConfig(objective=objective), rng_seed)
     while learner.warming_up:
         learner.take_step()
     return learner
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with open(path, "w", newline="") as f:
-        writer = csv.DictWriter(f, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def lead(rows: Sequence[Row]) -> list[str]:
+    """Cells of LEAD."""
+    by = [[r for r in rows if r["acquisition"] == a] for a in (DEFAULT_ACQUISITION, "random")]
+    asked, drawn = (column(of, "test_accuracy") for of in by)
+    return [spread(asked), spread(drawn), *difference(drawn, asked)]
 
 
-PARTS = {"curve": curve, "random": at_random, "frozen": frozen, "sets": sets, "ablation": ablation}
+def text(title: str, lines: Sequence[str]) -> str:
+    return "\n".join(
+        [title, "", "Mean over rng seeds [least, greatest]; differences are paired by rng seed.", "", *lines, ""]
+    )
+
+
+PARTS: dict[str, tuple[str, Callable[[Plan, Table], str]]] = {
+    "curve": ("fashion-1000", curve),
+    "random": ("fashion-lead", at_random),
+    "frozen": ("fashion-frozen", frozen),
+    "sets": ("sets", sets),
+    "ablation": ("ablation", ablation),
+}
+
+
+def main(plan: Plan, parts: Sequence[str]) -> None:
+    tables = {part: plan.table(PARTS[part][0]) for part in parts}
+    for table in tables.values():
+        table.rows()  # one of another recipe is not to come up after hours
+    for part, table in tables.items():
+        said = PARTS[part][1](plan, table)
+        (plan.tables / f"{part}.md").write_text(said, encoding="utf-8")
+        print(said, flush=True)
+
 
 if __name__ == "__main__":
-    for part in sys.argv[2:] or PARTS:
-        PARTS[part](Path(sys.argv[1]))
+    main(Plan(Path(sys.argv[1])), sys.argv[2:] or list(PARTS))
