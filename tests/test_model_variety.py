@@ -31,7 +31,7 @@ NOTHING = {  # images in which there is nothing, or nothing different, to see
 
 def learned(data: datasets.Labeled, known: np.ndarray, warm_up: int, steps: int) -> Learner:
     """A learner on the training part with the labels at `known` positions; in small batches and long steps."""
-    config = LearnerConfig(warm_up_steps=warm_up, batch=96, labeled_batch=32, partial_batch=8, lr=2e-3, ema=0.97)
+    config = LearnerConfig(warm_up_steps=warm_up, batch=48, labeled_batch=16, partial_batch=8, lr=2e-3, ema=0.97)
     learner = Learner(data.xtr, len(data.names), config=config, rng_seed=0)
     for _ in range(warm_up):
         learner.take_step()
