@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from model import evaluation, novel_classes
 from model.discovery import Discoverer
@@ -82,6 +83,22 @@ def test_a_label_of_a_person_takes_the_place_of_a_stand_in_and_of_what_the_searc
     learner.take_step()
     row = learner.graph.rows_of(np.array([one]))[0]
     assert learner.graph_probs[row].tolist() == [0, 1, 0, 0, 0]
+
+
+def test_what_a_search_found_is_published_before_the_network_has_learned_it(three, monkeypatch):
+    """The layer in training knows nothing of the classes yet; the refitted one says what the graph says."""
+    monkeypatch.setattr(novel_classes, "STEPS", 150)
+    monkeypatch.setattr(novel_classes, "PAIRS", 128)
+    trained, images, _ = three
+    learner = Discoverer(images, 1, 2, config=trained.config)
+    learner.resume(trained.ema, trained.step)
+    with torch.no_grad():
+        learner.ema.classifier.weight.mul_(0)
+    learner.set_labels(trained.given)
+    learner.build_graph()
+    which, _ = learner.unnamed()
+    found = learner.graph_probs.argmax(1)
+    assert evaluation.accuracy(np.eye(3)[which[learner.graph.positions] + 1], found) > 0.95
 
 
 def test_labels_of_people_outlive_every_new_search(digits, quick):
