@@ -19,7 +19,7 @@ from model.images import fit_all
 from model.ssvae import SSVAE, VAEConfig, sample_z
 
 FORMAT = "labeler-ssvae-1"
-CHUNK = 1000
+CHUNK = 500
 
 
 def load(path: Path | str, vae: SSVAE | None = None) -> "Model":
