@@ -125,7 +125,7 @@ def test_another_acquisition_is_published_at_once_and_ranks_by_it(digit_project,
     assert published.acquisition == "entropy"
     row = {int(s): i for i, s in enumerate(published.sample_ids)}
     after_head = [published.scores[row[int(s)]] for s in published.ranking[GREEDY:]]
-    assert (np.diff(after_head) <= 0).all()
+    assert (np.diff(after_head) > 0).sum() <= 1  # one rise, to those that are practically the same as a labeled image
     np.testing.assert_allclose(published.scores, entropy(np.asarray(published.probs)), rtol=1e-3)
 
 
