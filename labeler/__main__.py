@@ -5,16 +5,19 @@ import os
 import signal
 import sys
 import threading
+from types import FrameType
 
 # One thread for linear algebra outside torch: with more, small mixtures take ten times longer on a busy machine.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 ENDED_BY_INTERRUPT = {"serve", "demo"}  # a server is ended by Ctrl-C as a matter of course
+interrupted = threading.Event()  # somebody pressed Ctrl-C, whatever became of the exception
 
 
 def main() -> int:
     """The console script."""
     sys.unraisablehook = interrupt_again
+    signal.signal(signal.SIGINT, interrupt)
     code = run(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: nothing may tear the interpreter's way out
     return code
@@ -32,10 +35,18 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt:
         return say_stopped(args)
     except Exception as error:
+        if interrupted.is_set():  # some extension modules make an error of their own of it
+            return say_stopped(args)
         if os.environ.get("LABELER_TRACEBACK"):
             raise
         say(one_line(error))
         return int(getattr(error, "exit_code", 1))  # Typer's own errors carry 2
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """What Python does at Ctrl-C, and a note of it."""
+    interrupted.set()
+    signal.default_int_handler(signum, frame)
 
 
 def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:

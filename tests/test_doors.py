@@ -382,24 +382,32 @@ def test_a_server_interrupted_before_it_is_ready_ends_as_one_that_is(delay: floa
     assert_labels(project.folder, {"cat": 1})
 
 
-def test_an_interrupt_that_falls_into_a_destructor_is_not_lost() -> None:
-    code = """if True:
-        import sys, time, labeler.cli
-        from labeler.__main__ import main
+IN_A_DESTRUCTOR = """
+class Fragile:
+    def __del__(self):
+        print("up", flush=True)
+        time.sleep(10)
 
-        class Fragile:
-            def __del__(self):
-                print("up", flush=True)
-                time.sleep(10)
+@labeler.cli.app.command()
+def hang():
+    Fragile()
+    time.sleep(20)
+"""
+MADE_ANOTHER_ERROR = """
+@labeler.cli.app.command()
+def hang():
+    print("up", flush=True)
+    try:
+        time.sleep(20)
+    except KeyboardInterrupt as interrupt:  # as pydantic does while it builds a schema
+        raise RuntimeError("a schema could not be built") from interrupt
+"""
 
-        @labeler.cli.app.command()
-        def hang():
-            Fragile()
-            time.sleep(20)
 
-        sys.argv = ["labeler", "hang"]
-        sys.exit(main())
-    """
+@pytest.mark.parametrize("hang", [IN_A_DESTRUCTOR, MADE_ANOTHER_ERROR], ids=["in a destructor", "made another error"])
+def test_an_interrupt_that_others_swallow_is_not_lost(hang: str) -> None:
+    code = f"import sys, time, labeler.cli\n{hang}\nsys.argv = ['labeler', 'hang']\nsys.exit(labeler.__main__.main())"
+    code = f"import labeler.__main__\n{code}"
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
