@@ -7,7 +7,8 @@ twice the columns wanted: small classes keep one of their own. What is a piece o
 the most entangled of the others are joined (average linkage on the graph).
 
 How even the classes are is not assumed but read off the known ones. Where those are about as large as each other the
-others are expected to be, too: as many as fit into what is left, and the entropy of the mean weighs more.
+others are expected to be, too: the entropy of the mean weighs more, and there are as many columns as give the graph the
+highest modularity (Newman & Girvan 2004), beginning with how many fit into what is left.
 """
 
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def novel_classes(
     size = np.bincount(home[found.argmax(1)], minlength=k)[:k]
     if k < 2 or size.std() <= EVEN * size.mean():
         likely = (n - size.sum()) / max(size.mean(), 1) if k > 1 else n_spare
-        found = _agreeing(graph, rows, y, k, int(np.clip(np.ceil(likely), 1, n_spare)), SPREAD_EVEN, rng)
+        found = _even(graph, rows, y, k, int(np.clip(np.ceil(likely), 1, n_spare)), n_spare, rng)
         home = np.arange(found.shape[1])
     home = _joined(graph, found, home, k, n_spare)
     probs = np.zeros((n, n_known + n_spare), np.float32)
@@ -129,6 +130,45 @@ def _agreeing(
         return (x @ weight[:, own] + bias[own]).softmax(1).numpy()
 
 
+def _even(
+    graph: Graph,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    n_known: int,
+    likely: int,
+    n_spare: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """probs (n, n_known + n_free) with n_free from `likely` up or down to where the modularity no longer rises."""
+    tried: dict[int, tuple[float, np.ndarray]] = {}
+
+    def modularity(n_free: int) -> float:
+        if n_free not in tried:
+            found = _agreeing(graph, rows, labels, n_known, n_free, SPREAD_EVEN, rng)
+            tried[n_free] = _modularity(graph, found.argmax(1)), found
+        return tried[n_free][0]
+
+    n_free, best = likely, modularity(likely)
+    for step in (1, -1):
+        while 1 <= n_free + step <= n_spare and modularity(n_free + step) > best:
+            n_free += step
+            best = modularity(n_free)
+    return tried[n_free][1]
+
+
+def _modularity(graph: Graph, column: np.ndarray) -> float:
+    """Share of the affinity that is inside the columns (n,), less what would be at random (Newman & Girvan 2004)."""
+    between = _between(graph, column, column.max() + 1)
+    total = max(between.sum(), 1e-12)
+    return float(between.trace() / total - ((between.sum(1) / total) ** 2).sum())
+
+
+def _between(graph: Graph, column: np.ndarray, n: int) -> np.ndarray:
+    """Affinity between the nodes of each two columns: float64 (n, n)."""
+    member = sp.csr_matrix((np.ones(len(column), np.float32), (np.arange(len(column)), column)), (len(column), n))
+    return np.asarray((member.T @ graph.affinity @ member).todense(), np.float64)
+
+
 def _walk(affinity: sp.csr_matrix, generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
     """nodes (B,) -> for each one the node at the end of a random walk of WALK edges; without edges, the node itself."""
     first = torch.from_numpy(affinity.indptr.astype(np.int64))
@@ -176,9 +216,7 @@ def _joined(graph: Graph, found: np.ndarray, home: np.ndarray, n_known: int, n_s
 
     Next are always the two with most affinity for their sizes: what is between them over what chance would put there.
     """
-    node = home[found.argmax(1)]
-    member = sp.csr_matrix((np.ones(len(node), np.float32), (np.arange(len(node)), node)), shape=found.shape)
-    between = np.asarray((member.T @ graph.affinity @ member).todense(), np.float64)  # (c, c)
+    between = _between(graph, home[found.argmax(1)], found.shape[1])
     left = [k for k in range(n_known, found.shape[1]) if home[k] == k]
     home = home.copy()
     while len(left) > n_spare:
