@@ -101,11 +101,11 @@ def interrupt(process: subprocess.Popen[str]) -> Ended:
     return end(process)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 30, every: float = 0.05) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 @pytest.fixture(scope="session")
