@@ -102,9 +102,7 @@ class Discoverer(Learner):
     def spread_labels(self) -> None:
         """What the search found; a label that came since then holds for its own image until the next graph."""
         assert self.graph is not None
-        positions = np.fromiter(self.given, np.int64, len(self.given))
-        labels = np.fromiter(self.given.values(), np.int64, len(self.given))
-        rows, inside = graph.rows_or_nearest(self.graph, positions, self.features.h)
+        rows, labels, inside = graph.placed(self.graph, self.given, self.features.h)
         now = self.graph, set(self.given.values())
         if self._searched != now:  # a graph is equal to itself alone
             self._search(rows, labels)

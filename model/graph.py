@@ -3,6 +3,7 @@
 Label propagation of Zhou et al. 2004 on a symmetric kNN graph with weights cos^4 (Iscen et al. 2019).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from model.device import best_device
 NEIGHBOURS = 15
 CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
 ROUNDING = 2e-3  # distance that float32 cannot tell from none
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class Graph:
     affinity: sp.csr_matrix  # (n, n) symmetric normalised
     typicality: np.ndarray  # (n,) float32 in (0, 1]: one over the mean distance to the neighbours
     mean: torch.Tensor  # (D,) of the features before they were centred
+    left_out: np.ndarray  # (m,) positions of labeled images for which there was no room
     reach: float  # distance from a node to the last of its neighbours, the median
     twin: float  # distance up to which two images are practically the same
 
@@ -42,7 +45,7 @@ class Graph:
 
 
 @torch.inference_mode()
-def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
+def build(positions: np.ndarray, h: torch.Tensor, left_out: np.ndarray = NONE, chunk: int = 1000) -> Graph:
     """h (n, D): the topmost layer of the images at `positions` (n,)."""
     mean = h.float().mean(0)
     features = F.normalize(h.float() - mean, dim=1)
@@ -64,7 +67,7 @@ def build(positions: np.ndarray, h: torch.Tensor, chunk: int = 1000) -> Graph:
     distance = (2 - 2 * cosines.clamp(-1, 1)).sqrt().clamp_min(twin).mean(1) if k else torch.ones(n)
     typicality = (1 / distance).numpy()
     affinity = (scale @ w @ scale).tocsr().astype(np.float32)
-    return Graph(positions, features, affinity, typicality / typicality.max(), mean, reach, twin)
+    return Graph(positions, features, affinity, typicality / typicality.max(), mean, left_out, reach, twin)
 
 
 def scales(features: torch.Tensor, neighbours: torch.Tensor, sample: int = 1000) -> tuple[float, float]:
@@ -86,16 +89,22 @@ def scales(features: torch.Tensor, neighbours: torch.Tensor, sample: int = 1000)
     return max(reach, ROUNDING), max(reach * (CHANCE / (k - 1)) ** inverse_m, ROUNDING)
 
 
-def rows_or_nearest(graph: Graph, positions: np.ndarray, h: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(rows (m,), inside (m,) bool): row of each position, or of the node most like it where the graph holds it not.
+def placed(graph: Graph, labels: Mapping[int, int], h: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows (m,), classes (m,), inside (m,) bool) of labels, position -> class, but for those that were left out.
 
-    h (N, D): the features of all images.
+    The row is that of the image, or of the node most like it where the graph holds it not. h (N, D): the features of
+    all images.
     """
+    positions = np.fromiter(labels, np.int64, len(labels))
+    classes = np.fromiter(labels.values(), np.int64, len(labels))
+    if len(graph.left_out):
+        stay = ~np.isin(positions, graph.left_out)
+        positions, classes = positions[stay], classes[stay]
     rows = graph.rows_of(positions)
     inside = rows >= 0
     if not inside.all():
         rows[~inside] = graph.nearest(h[torch.from_numpy(positions[~inside]).to(h.device)])
-    return rows, inside
+    return rows, classes, inside
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,14 +34,12 @@ class Instant:
         if not labels:
             self.head = None
             return
-        positions = np.fromiter(labels, np.int64, len(labels))
-        known = np.fromiter(labels.values(), np.int64, len(labels))
-        rows, inside = graph.rows_or_nearest(self.graph, positions, self.h)
+        rows, known, inside = graph.placed(self.graph, labels, self.h)
         self._spread = graph.spread(self.graph, rows, known, self.n_classes, self._spread)
         spread_probs = self._spread.probs
         if self._ridge is None:
             self._ridge = Ridge(self._nodes_h)
-        say = len(known) / (EQUAL_SAY * self.n_classes)
+        say = len(labels) / (EQUAL_SAY * self.n_classes)
         classes = (graph.sharpened(spread_probs) + min(say, 1) * self._network_probs).argmax(1)
         classes[rows[inside]] = known[inside]
         head = self._ridge.fit(torch.from_numpy(classes).to(self.h.device), self.n_classes)

@@ -353,13 +353,19 @@ class Learner:
 
     # ---------- the neighbour graph ----------
     def build_graph(self) -> None:
-        """A new graph over the labeled and as many other images, at random, with features of the newest weights."""
-        labeled = np.fromiter(self.labels, np.int64, len(self.labels))
+        """A new graph over the labeled and other images, at random, with features of the newest weights.
+
+        Its cost grows with the square of its nodes, so of more labeled images than half of it holds some are left out.
+        """
+        labeled, left_out = np.fromiter(self.labels, np.int64, len(self.labels)), graph.NONE
         others = self.rng.permutation(np.setdiff1d(self.trainable, labeled))
-        positions = np.concatenate([labeled, others[: max(self.config.graph_size - len(labeled), 0)]])
+        room = max(self.config.graph_size // 2, self.config.graph_size - len(others))
+        if len(labeled) > room:
+            labeled, left_out = np.split(self.rng.permutation(labeled), [room])
+        positions = np.concatenate([labeled, others[: self.config.graph_size - len(labeled)]])
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
-        self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)])
+        self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)], left_out)
         self._spread = None
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
@@ -373,9 +379,7 @@ class Learner:
         if self.graph is None or not self.labels:
             self.graph_probs = None
             return
-        positions = np.fromiter(self.labels, np.int64, len(self.labels))
-        labels = np.fromiter(self.labels.values(), np.int64, len(self.labels))
-        rows, inside = graph.rows_or_nearest(self.graph, positions, self.features.h)
+        rows, labels, inside = graph.placed(self.graph, self.labels, self.features.h)
         self._spread = graph.spread(self.graph, rows, labels, self.n_classes, self._spread)
         self.graph_probs = self._spread.probs
         sharp = graph.sharpened(self.graph_probs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import evaluation, load
+from model import evaluation, graph, load
 from model.checkpoint import Model
 from model.learner import FRESH, Learner, LearnerConfig, warm_up_steps
 from model.objective import PAPER, Objective
@@ -109,6 +109,39 @@ def test_no_guess_is_trusted_until_every_class_has_a_label_or_there_are_two_for_
     assert learner.finding_classes
     learner.set_labels(dict.fromkeys(range(6), 0))
     assert not learner.finding_classes
+
+
+def test_more_labels_than_the_graph_has_room_for_leave_half_of_it_to_open_images(digits):
+    images, labels = digits
+    learner = Learner(images[:150], 10, config=LearnerConfig(warm_up_steps=0, graph_size=60))
+    learner.set_labels({i: int(labels[i]) for i in range(100)})
+    learner.take_step()
+    assert learner.graph is not None
+    labeled = learner.graph.positions < 100
+    assert (labeled.sum(), len(labeled)) == (30, 60)
+    assert set(learner.graph.left_out) == set(range(100)) - set(learner.graph.positions[labeled].tolist())
+
+    open_one = int(learner.graph.positions[~labeled][0])
+    outside = next(i for i in range(100, 150) if i not in learner.graph.positions)
+    learner.set_labels({**learner.labels, open_one: 7, outside: 3, int(learner.graph.left_out[0]): 9})
+    learner.take_step()
+    rows, classes, inside = graph.placed(learner.graph, learner.labels, learner.features.h)
+    at = dict(zip(rows[inside].tolist(), classes[inside].tolist(), strict=True))
+    assert at == {r: learner.labels[p] for r, p in enumerate(learner.graph.positions.tolist()) if p in learner.labels}
+    assert classes[~inside].tolist() == [3]
+    instant = learner.look()
+    assert instant is not None
+    instant.learn(learner.labels)
+    assert instant.probs().shape == (150, 10)
+
+
+def test_every_image_labeled_fills_the_graph_with_labeled_ones(digits):
+    images, labels = digits
+    learner = Learner(images[:100], 10, config=LearnerConfig(warm_up_steps=0, graph_size=60))
+    learner.set_labels({i: int(labels[i]) for i in range(100)})
+    learner.take_step()
+    assert learner.graph is not None
+    assert (len(learner.graph.positions), len(learner.graph.left_out)) == (60, 40)
 
 
 def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
