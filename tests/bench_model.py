@@ -6,7 +6,7 @@ curve     1,000 labels by the default acquisition                               
 random    100 labels by the default acquisition and at random                           fashion-lead.csv
 frozen    20 labels kept against 100, and 100 against 300, at the same number of steps  fashion-frozen.csv
 sets      100 labels on made sets, by the default acquisition and at random             sets.csv
-ablation  100 labels, each term of the objective off, from one warm-up at equal steps   ablation.csv
+ablation  100 labels, each term of the objective off, or mirroring, at equal steps      ablation.csv
 
 The rows of a run join its table in docs/benchmarks when it ends, and a run that has them there is not done
 again, on whatever machine: a cut benchmark goes on where it stopped. Each row names the recipe it was measured with.
@@ -45,6 +45,7 @@ FIGURES = ("test_accuracy", "test_elbo", "test_nll", "generated_accuracy", "gene
 SWAPPED = ("asked_class_seen", "style_moved", "variety")
 FROZEN = ((20, 100), (100, 300))  # labels kept, labels at the end
 ABLATED_LABELS, ABLATED_STEPS = 100, 1000
+MIRRORED = "mirrored"  # in the place of a term: no image is mirrored, whatever its class
 LEAD = (f"accuracy, {DEFAULT_ACQUISITION}", "accuracy, random", *DIFFERENCE)
 
 
@@ -134,7 +135,7 @@ def sets(plan: Plan, table: Table, labels: int = 100, made: dict[str, Callable[[
 
 def ablation(plan: Plan, table: Table, labels: int = ABLATED_LABELS, steps: int = ABLATED_STEPS) -> str:
     """All terms of the first rng seed, then of the next: a benchmark that is cut has whole comparisons."""
-    terms = ["none", *(f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name))]
+    terms = ["none", *(f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name)), MIRRORED]
     missing = [(s, t) for s in plan.rng_seeds for t in terms if not table.holds(rng_seed=s, without=t)]
     if missing:
         for row in _ablated(plan.source, missing, labels, steps):
@@ -156,11 +157,12 @@ def _ablated(source: Path, wanted: Iterable[tuple[int, str]], n_labels: int, ste
         bench, images = bench_of(answers, project), project.images().array
         warmed: dict[tuple[int, Objective], Learner] = {}
         for rng_seed, term in wanted:
-            objective = RECIPE if term == "none" else replace(RECIPE, **{term: 0.0})
+            objective = RECIPE if term in ("none", MIRRORED) else replace(RECIPE, **{term: 0.0})
             key = rng_seed, objective if term == "contrast" else RECIPE
             if key not in warmed:
                 warmed[key] = _warmed(images, len(answers.classes), key[1], rng_seed)
-            learner = Learner(images, len(answers.classes), None, LearnerConfig(objective=objective), rng_seed)
+            config = LearnerConfig(objective=objective, flip=False if term == MIRRORED else None)
+            learner = Learner(images, len(answers.classes), None, config, rng_seed)
             learner.resume(warmed[key].ema, warmed[key].step)
             some = np.random.default_rng(rng_seed).permutation(len(images))[:n_labels]
             learner.set_labels({int(i): int(bench.train_labels[i]) for i in some})

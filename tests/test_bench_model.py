@@ -1,6 +1,7 @@
 """A cut benchmark goes on from its tables, and does not mix figures of two recipes."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import bench_model
@@ -64,10 +65,10 @@ def test_an_ablation_is_measured_from_one_warm_up(plan: Plan, monkeypatch: pytes
     begun: list[bool] = []
     warm_up = bench_model._warmed
     small = bench_model.LearnerConfig(warm_up_steps=2, graph_size=60)
-    monkeypatch.setattr(bench_model, "LearnerConfig", lambda objective: replace(small, objective=objective))
+    monkeypatch.setattr(bench_model, "LearnerConfig", partial(replace, small))
     monkeypatch.setattr(bench_model, "_warmed", lambda *given: begun.append(True) or warm_up(*given))
-    rows = list(bench_model._ablated(plan.source, [(0, "none"), (0, "contrast"), (0, "cycle")], 10, 2))
-    assert [r["without"] for r in rows] == ["none", "contrast", "cycle"]
+    rows = list(bench_model._ablated(plan.source, [(0, "none"), (0, "contrast"), (0, bench_model.MIRRORED)], 10, 2))
+    assert [r["without"] for r in rows] == ["none", "contrast", bench_model.MIRRORED]
     assert len(begun) == 2
     assert set(bench_model.SWAPPED) <= rows[0].keys()
 
