@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store
 
 install: $(VENV)/.installed
 
@@ -58,3 +58,7 @@ bench-idle: install
 # Classes without a label found beside labeled ones, and with no label at all: docs/benchmarks/discovery.md. Goes on where it was cut.
 bench-discovery: install
 	$(BIN)/python -P tests/bench_discovery.py $(FASHION_MNIST) $(CASES)
+
+# A million images in one record: import, next image, label, status, export; IMAGES=100000 for fewer.
+bench-store: install
+	$(BIN)/python -P tests/bench_store.py $(IMAGES)
