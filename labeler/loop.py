@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labeler.orders import Ranking, chosen_acquisition
+from labeler.orders import THIN_EVERY, Ranking, chosen_acquisition
 from labeler.published import Published
 from storage import Event, NewEvent, Sample
 
@@ -183,13 +183,16 @@ class Loop:
 
         def take(wanted: np.ndarray, at_most: int, split: str, ranking: Ranking | None = None) -> None:
             known = np.array([*have, *(pick.sample_id for pick in picks)], dtype=np.int64)
-            head = len(known) + 4 * at_most  # nearly always enough, and 60,000 ids take a millisecond to look through
-            for some in (wanted[:head], wanted[head:]):
-                if at_most <= 0:
-                    return
+            start, size = (
+                0,
+                len(known) + 4 * at_most + THIN_EVERY,
+            )  # nearly always enough
+            while at_most > 0 and start < len(wanted):
+                some = wanted[start : start + size]
                 for sample_id in self._lease(some[~np.isin(some, known)], at_most):
                     picks.append(_pick(sample_id, split, published, ranking))
                     at_most -= 1
+                start, size = start + size, 8 * size
 
         measure = orders.shuffled("measure")
         take(measure, self._draw_measured(n) if len(measure) else 0, "measure")

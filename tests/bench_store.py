@@ -78,6 +78,7 @@ def ask_and_answer(folder: Path) -> dict[str, Any]:
             answers.append(_ms(lambda: loop.answer(held.pop(0).sample_id, CLASSES[i % 10])))  # noqa: B023
             asks.append(_ms(lambda: held.extend(loop.ask_many(1, have=[q.sample_id for q in held]))))
             leases.append(_ms(lambda: p.store.lease(wanted, 1, "ben", f"tab {i}")))  # noqa: B023
+            p.store.release("ben", f"tab {i}")
         assert len(held) == 8
         assert p.store.counts()["labeled"] == ASKED
     return {"first": first, "lease": leases, "ask": asks, "answer": answers}
