@@ -39,28 +39,40 @@ def serve(
     open_browser: bool = True,
     acquisition: str | None = None,
     trainer: bool = True,
+    auth: bool = False,
 ) -> None:
-    """Serve the page until Ctrl-C. Prints one line with its URL once it answers."""
+    """Serve the page until Ctrl-C. Prints one line with its URL once it answers.
+
+    With `auth`, and always where others could reach the page, people sign in; ValueError when nobody could.
+    """
     _check(host, acquisition)
+    auth = auth or host not in LOOPBACK
     with Project.open(folder) as project, _interruptible():
+        if auth:
+            _somebody_must_sign_in(project, host)
         _must_be_alone(project.store)
         with _listening(host, port) as sock:
             url = _url(host, sock)
             with _held(project.store, url) as lost:
                 if acquisition:
                     project.store.set_setting("acquisition", acquisition)
-                _run(project, sock, url, open_browser, Trainer(project) if trainer else None, lost)
+                _run(project, sock, url, open_browser, Trainer(project) if trainer else None, auth, lost)
             if lost.is_set():
                 raise RuntimeError(f"Another server took {folder} over while this one did not answer. It has stopped.")
 
 
 def _check(host: str, acquisition: str | None) -> None:
-    if host not in LOOPBACK:
-        raise ValueError(
-            f"Labeler has no accounts yet, so it serves this machine only: {host} is refused. Use --host 127.0.0.1."
-        )
+    if not host:
+        raise ValueError("--host is empty. Use 127.0.0.1 for this machine alone, or 0.0.0.0 for all that reach it.")
     if acquisition is not None and acquisition not in ACQUISITIONS:
         raise ValueError(f"There is no acquisition {acquisition!r}; choose one of {', '.join(ACQUISITIONS)}.")
+
+
+def _somebody_must_sign_in(project: Project, host: str) -> None:
+    if any(not one.disabled for one in project.store.accounts()):
+        return
+    what = "--auth needs an account" if host in LOOPBACK else f"At {host} others reach the page, so it needs accounts"
+    raise ValueError(f"{what}. Make the first one: labeler user add {project.folder} NAME --role admin")
 
 
 def _run(
@@ -69,11 +81,13 @@ def _run(
     url: str,
     open_browser: bool,
     trainer: "Trainer | None",
+    auth: bool,
     lost: threading.Event,
 ) -> None:
+    from labeler.accounts import SignIns
     from labeler.ui.app import build  # gradio takes seconds to import: refusals come before it
 
-    app = build(project, trainer.status if trainer else None)
+    app = build(project, trainer.status if trainer else None, SignIns(project.store) if auth else None)
     config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3)
     server = Server(config, url, open_browser, lost)
     try:
@@ -242,6 +256,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _url(host: str, sock: socket.socket) -> str:
+    """What to type into a browser."""
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
 

@@ -2,6 +2,7 @@
 
 from storage.store import Store
 from storage.values import (
+    Account,
     AlreadyRunning,
     Class,
     Event,
@@ -15,6 +16,7 @@ from storage.values import (
 )
 
 __all__ = [
+    "Account",
     "AlreadyRunning",
     "Class",
     "Event",

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from storage.accounts import AccountTables
 from storage.classes import ClassTables
 from storage.events import EventTables, derived
 from storage.leases import LeaseTables
@@ -14,7 +15,16 @@ from storage.samples import SampleTables
 from storage.tables import classes, events, sample_states, samples, settings
 
 
-class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, VersionTables, SettingTables):
+class Store(
+    ClassTables,
+    AccountTables,
+    SampleTables,
+    EventTables,
+    LeaseTables,
+    ProcessTables,
+    VersionTables,
+    SettingTables,
+):
     """Each base is one topic and one file. Every public method is one transaction, except where it says chunks."""
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 STATE_KINDS = ("label", "skip", "unsure", "flag")  # these decide a sample
 EVENT_KINDS = (*STATE_KINDS, "undo", "comment")
 SPLITS = ("pool", "measure", "gold")
+ROLES = ("annotator", "reviewer", "admin")  # each may do what those before it may
 PAUSE_MS = 60_000  # longer than this is a pause, not time spent on the image
 
 
@@ -19,6 +20,16 @@ class Class:
     colour: str
     position: int
     archived: bool
+
+
+@dataclass(frozen=True)
+class Account:
+    """An annotator who signs in. `password_hash` is a one-way hash with its salt and parameters."""
+
+    name: str
+    role: str
+    password_hash: str
+    disabled: bool
 
 
 @dataclass(frozen=True)

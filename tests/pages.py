@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labeler import Project
+from labeler.accounts import SignIns
 from labeler.published import publish
 from labeler.ui.app import build
 
@@ -71,7 +72,9 @@ def collect_unclosed() -> None:
 
 
 @contextmanager
-def served(project: Project, port: int = 0, late: dict[str, float] | None = None) -> Iterator[str]:
+def served(
+    project: Project, port: int = 0, late: dict[str, float] | None = None, sign_ins: SignIns | None = None
+) -> Iterator[str]:
     """The page of a project on a free port, in a thread of this process; yields its URL.
 
     `late` delays paths by seconds, before they are handled: late={"/labeler/commit": 0.4}.
@@ -79,7 +82,9 @@ def served(project: Project, port: int = 0, late: dict[str, float] | None = None
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
-        config = uvicorn.Config(_delayed(build(project), late or {}), log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            _delayed(build(project, sign_ins=sign_ins), late or {}), log_level="error", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()

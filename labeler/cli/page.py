@@ -35,11 +35,14 @@ def demo(
 @app.command(epilog="Example: labeler serve flowers --port 7861")
 def serve(
     project: ProjectFolder,
-    host: Annotated[str, typer.Option(help="Address to listen on; loopback only.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need accounts.")] = "127.0.0.1",
     port: Port = 7860,
     no_browser: NoBrowser = False,
     acquisition: Annotated[str | None, typer.Option(help=HOW_CHOSEN)] = None,
     no_trainer: Annotated[bool, typer.Option("--no-trainer", help="The page alone; no model is trained.")] = False,
+    auth: Annotated[
+        bool, typer.Option("--auth", help="People sign in, see 'labeler user'. Always so with another --host.")
+    ] = False,
 ) -> None:
     """Open the page, and train the model beside it. Ctrl-C ends both."""
     known_acquisition(acquisition)
@@ -50,6 +53,7 @@ def serve(
         open_browser=not no_browser,
         acquisition=acquisition,
         trainer=not no_trainer,
+        auth=auth,
     )
 
 

@@ -3,7 +3,7 @@
 const BASE = '/labeler/';
 const TIMEOUT = 15_000;
 
-/** Events of the page: 'state' (detail: the server's state), 'outbox', 'rate', 'online'. */
+/** Events of the page: 'state' (detail: the server's state), 'outbox', 'rate', 'online', 'signed-out'. */
 export const bus = new EventTarget();
 export const tell = (type, detail) => bus.dispatchEvent(new CustomEvent(type, { detail }));
 export const hear = (type, listener) => bus.addEventListener(type, (event) => listener(event.detail));
@@ -72,7 +72,8 @@ export async function poll() {
     tell('online', true);
     tell('state', newest);
   } catch (problem) {
-    tell('online', false);
+    const signedOut = problem instanceof Refused && problem.status === 401;
+    tell(signedOut ? 'signed-out' : 'online', false);
   } finally {
     polling = false;
     timer = setTimeout(poll, document.visibilityState === 'visible' ? EVERY : 10 * EVERY);

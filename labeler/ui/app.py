@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from labeler.accounts import SignIns
 from labeler.project import Project
 from labeler.ui import label, learning
 from labeler.ui.guard import Guard
@@ -25,10 +26,15 @@ FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "He
 MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "Menlo", "Consolas", "monospace"]
 
 
-def build(project: Project, trainer: Callable[[], dict[str, Any]] | None = None) -> FastAPI:
-    """The whole application. `trainer` tells what the server knows of its trainer process (see serve.Trainer)."""
+def build(
+    project: Project, trainer: Callable[[], dict[str, Any]] | None = None, sign_ins: SignIns | None = None
+) -> FastAPI:
+    """The whole application. `trainer` tells what the server knows of its trainer process (see serve.Trainer).
+
+    With `sign_ins` nobody sees anything but the way in without an account.
+    """
     app = FastAPI(title=f"Labeler: {project.name}", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(routes(project, trainer))
+    app.include_router(routes(project, trainer, sign_ins))
     theme = gr.themes.Base(font=FONT, font_mono=MONO)  # plain strings: no font is fetched from anywhere
     gr.mount_gradio_app(
         app,
@@ -40,7 +46,7 @@ def build(project: Project, trainer: Callable[[], dict[str, Any]] | None = None)
         theme=theme,
         head=HEAD,
     )
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, who=sign_ins.who if sign_ins else None)
     return app
 
 

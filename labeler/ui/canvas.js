@@ -2,7 +2,7 @@
 
 import { beacon, bus, call, firstState, pollSoon, Refused, state, tell, uid } from './api.js';
 import { Classes } from './classes.js';
-import { askName, help, isTyping } from './dialogs.js';
+import { askName, askPassword, help, isTyping } from './dialogs.js';
 import { element } from './dom.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
@@ -33,6 +33,8 @@ export async function start(host) {
   const known = await firstState();
   const name = known.annotator ?? (await askName(root));
   const keep = new Keep(known.key);
+  if (keep.get('name', name) !== name) keep.clear(); // what another person left unsaved waits in the spare copy for them
+  keep.set('name', name);
   const client = await claim(keep);
   running = new Canvas(root, known, name, keep, client);
   await running.begin();
@@ -283,9 +285,16 @@ class Canvas {
     try {
       return await call(path, this.message(body));
     } catch (problem) {
-      if (problem instanceof Refused && problem.status === 401) await askName(this.root);
+      if (problem instanceof Refused && problem.status === 401) await this.identify();
       throw problem;
     }
+  }
+
+  /** The server does not know who this is: a typed name was forgotten, or a sign-in has ended. */
+  async identify() {
+    if (!state().role) return askName(this.root);
+    await askPassword(this.root, this.name, this.outbox.pending);
+    this.outbox.retry();
   }
 
   async refill(request) {
@@ -332,7 +341,7 @@ class Canvas {
     }
     if (!this.outbox.pending) this.trust(known.counts);
     this.facts.accuracy(known.accuracy);
-    this.facts.offer(known.acquisitions, known.acquisition);
+    this.facts.offer(known.acquisitions, known.acquisition, known.role === null || known.role === 'admin');
     if (known.generated?.url !== this.drawn) {
       this.drawn = known.generated?.url;
       this.classes.draw(known.generated);
@@ -435,6 +444,7 @@ class Canvas {
     this.root.querySelector('.back-to-queue').addEventListener('click', () => this.goBack());
     bus.addEventListener('help', () => this.openHelp(), { signal });
     bus.addEventListener('rename', () => this.rename(), { signal });
+    bus.addEventListener('signed-out', () => this.identify(), { signal });
     document.addEventListener('click', (event) => this.refocus(event), { signal });
   }
 
@@ -465,6 +475,10 @@ class Canvas {
     await this.outbox.flush();
     if (this.outbox.pending) return this.stage.flash('Some answers are not saved yet. Change the name when they are.');
     await this.post('release', { sample_ids: [] }).catch(() => {});
+    if (state().role) {
+      await call('signout', {}).catch(() => {});
+      return location.assign('/labeler/signin');
+    }
     const name = await askName(this.root, this.name);
     if (!name || name === this.name) return this.renew();
     this.keep.clear();

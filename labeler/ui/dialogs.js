@@ -1,4 +1,4 @@
-// The two dialogs of the labeling screen: who is labeling, and the keys (or taps).
+// The dialogs of the labeling screen: who is labeling, signing in again, and the keys (or taps).
 
 import { call, poll } from './api.js';
 import { element } from './dom.js';
@@ -101,4 +101,39 @@ function showNameDialog(root, known, resolve) {
   dialog.showModal();
   input.focus();
   input.select();
+}
+
+let signingIn = null;
+
+/** Asks for the password of the person whose sign-in ended, until it fits. What is unsaved waits meanwhile. */
+export function askPassword(root, name, pending) {
+  signingIn ??= new Promise((resolve) => showPasswordDialog(root, name, pending, resolve)).finally(() => (signingIn = null));
+  return signingIn;
+}
+
+function showPasswordDialog(root, name, pending, resolve) {
+  const dialog = root.querySelector('.again');
+  const [form, problem] = ['form', '.problem'].map((selector) => dialog.querySelector(selector));
+  form.elements.name.value = name;
+  form.elements.password.value = '';
+  problem.textContent = '';
+  const waiting = pending ? ` ${pending} ${pending === 1 ? 'answer waits' : 'answers wait'} in this tab and will be saved then.` : '';
+  dialog.querySelector('.kept').textContent = `The sign-in of ${name} has ended.${waiting}`;
+  dialog.oncancel = (event) => event.preventDefault();
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      await call('signin', { name, password: form.elements.password.value });
+      dialog.close();
+      root.focus({ preventScroll: true });
+      poll();
+      resolve();
+    } catch (refusal) {
+      problem.textContent = refusal.message;
+      form.elements.password.select();
+      form.elements.password.focus();
+    }
+  };
+  dialog.showModal();
+  form.elements.password.focus();
 }

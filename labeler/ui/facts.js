@@ -54,14 +54,15 @@ export class Facts {
     place.textContent = accuracies.map(accuracyText).join(', ');
   }
 
-  /** The acquisitions to choose from, the one in force selected. */
-  offer(acquisitions, chosen) {
+  /** The acquisitions, the one in force selected; `mayChoose`: whether this person may take another. */
+  offer(acquisitions, chosen, mayChoose) {
     if (this.offered !== acquisitions.join()) {
       this.offered = acquisitions.join();
       this.select.replaceChildren(...acquisitions.map((value) => this.option(value)));
     }
     if (document.activeElement !== this.select) this.select.value = chosen;
-    this.select.title = ACQUISITIONS[chosen]?.[1] ?? '';
+    this.select.disabled = !mayChoose;
+    this.select.title = (ACQUISITIONS[chosen]?.[1] ?? '') + (mayChoose ? '' : ' Only an admin may change this.');
   }
 
   option(value) {

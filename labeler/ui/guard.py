@@ -1,16 +1,23 @@
 """The door of the page: which requests are heard at all, and what a browser may do with the answers.
 
-The page has no accounts yet, so it must be reachable from this machine's own pages only. Two attacks come through the
-browser of the person who runs it: another site posts to our address (cross-origin), or points its own name at
-127.0.0.1 to read our answers (DNS rebinding). The first shows in Origin and Sec-Fetch-Site, the second in Host.
+Two attacks come through the browser of a person who may use the page: another site posts to our address
+(cross-origin), or points its own name at our address to read our answers (DNS rebinding). The first shows in Origin and
+Sec-Fetch-Site. The second shows in Host, where nobody signs in; where people do, the cookie is not sent to that name.
 """
 
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from storage import Account
+
+SIGN_IN = "/labeler/signin"
+SIGN_IN_COOKIE = "labeler_signin"
+FOR_EVERYBODY = (SIGN_IN, "/labeler/ui/")  # the way in and how it looks
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # 'self' in every line: the browser itself refuses any request that would leave this machine.
@@ -37,26 +44,52 @@ ANSWER_HEADERS = {
 
 
 class Guard:
-    """ASGI wrapper around the whole application, Gradio's routes included."""
+    """ASGI wrapper around the whole application, Gradio's routes included.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `who`: whom a cookie signs in; None where nobody has to. Routes find the account in request.state.account.
+    """
+
+    def __init__(self, app: ASGIApp, who: Callable[[str | None], Account | None] | None = None) -> None:
         self.app = app
+        self.who = who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        refusal = why_refused(scope.get("method", "WEBSOCKET"), Headers(scope=scope))
-        if refusal is None:
+        headers = Headers(scope=scope)
+        refusal = why_refused(scope.get("method", "WEBSOCKET"), headers, any_host=self.who is not None)
+        refused: Response | None = PlainTextResponse(refusal, status_code=403) if refusal else None
+        if refused is None and self.who is not None:
+            account = self.who(_cookie(headers))
+            scope.setdefault("state", {})["account"] = account
+            if account is None and not scope["path"].startswith(FOR_EVERYBODY):
+                refused = _sign_in_first(scope.get("method", "WEBSOCKET"), headers)
+        if refused is None:
             return await self.app(scope, receive, _with_headers(send))
         if scope["type"] == "websocket":
-            return await send({"type": "websocket.close", "code": 1008, "reason": refusal})
-        return await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
+            return await send({"type": "websocket.close", "code": 1008, "reason": refusal or "Sign in first."})
+        return await refused(scope, receive, _with_headers(send))
 
 
-def why_refused(method: str, headers: Headers) -> str | None:
+def _cookie(headers: Headers) -> str | None:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(SIGN_IN_COOKIE)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def _sign_in_first(method: str, headers: Headers) -> Response:
+    """A person is shown where to sign in; a script gets the status."""
+    if method == "GET" and "text/html" in headers.get("accept", ""):
+        return RedirectResponse(SIGN_IN, status_code=303)
+    return JSONResponse({"detail": "Sign in first."}, status_code=401)
+
+
+def why_refused(method: str, headers: Headers, any_host: bool = False) -> str | None:
     """One sentence for a request that is not answered, None for one that is."""
     host = headers.get("host", "")
-    if _name(f"//{host}") not in LOOPBACK:
+    if not any_host and _name(f"//{host}") not in LOOPBACK:
         return f"This page answers to 127.0.0.1 and localhost only, not to {host or 'a request without a host'!r}."
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():

@@ -33,6 +33,7 @@ function show($, known) {
   $('.project').title = known.project;
   $('.person').textContent = known.annotator ?? '';
   $('.person').hidden = !known.annotator;
+  $('.person').title = known.role ? `Signed in as ${known.role}. Press to sign out.` : 'Change the name';
   showProgress($, known.counts);
   showTrainer($, known);
   $('.accuracy').hidden = !known.accuracy.length;

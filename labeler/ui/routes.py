@@ -4,7 +4,6 @@ They are registered before Gradio is mounted. Every change names the project it 
 the server: a page left open must not send its labels to another project that was started on the same port.
 """
 
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,9 +13,11 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from labeler.accounts import SignIns, annotator_name
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
+from labeler.ui.signin import account_of, must_be, sign_in_routes
 from storage import NewEvent
 
 HERE = Path(__file__).parent
@@ -79,10 +80,15 @@ class Choice(BaseModel):
     acquisition: str
 
 
-def routes(project: Project, trainer: Callable[[], dict[str, Any]] | None = None) -> APIRouter:
-    """All routes of one project, under /labeler."""
+def routes(
+    project: Project, trainer: Callable[[], dict[str, Any]] | None = None, sign_ins: SignIns | None = None
+) -> APIRouter:
+    """All routes of one project, under /labeler. `sign_ins`: where people have to sign in; the guard then lets no
+    request through that does not come from an account."""
     api = APIRouter(prefix="/labeler")
     desk = Desk(project, trainer)
+    if sign_ins is not None:
+        sign_in_routes(api, sign_ins)
     _sitting(api, desk)
     _settings(api, desk)
     _pictures(api, desk)
@@ -127,10 +133,13 @@ def _settings(api: APIRouter, desk: Desk) -> None:
 
     @api.get("/state")
     def state(request: Request) -> dict[str, Any]:
-        return desk.state() | {"annotator": _cookie(request)}
+        account = account_of(request)
+        return desk.state() | {"annotator": _who(request), "role": account.role if account else None}
 
     @api.post("/name")
-    def name(body: Name, response: Response) -> dict[str, Any]:
+    def name(body: Name, request: Request, response: Response) -> dict[str, Any]:
+        if account_of(request) is not None:
+            raise HTTPException(403, "Here a name comes with a password: sign out, and in again.")
         try:
             who = annotator_name(body.name)
         except ValueError as problem:
@@ -141,6 +150,7 @@ def _settings(api: APIRouter, desk: Desk) -> None:
 
     @api.post("/acquisition")
     def acquisition(body: Choice, request: Request) -> dict[str, Any]:
+        must_be(request, "admin")
         _same_project_and_name(desk, body.project, request)
         if body.acquisition not in desk.acquisitions:
             raise HTTPException(422, f"Unknown acquisition; this version knows {', '.join(desk.acquisitions)}.")
@@ -206,26 +216,18 @@ def _same_project_and_name(desk: Desk, key: str, request: Request) -> str:
 
 
 def _name(request: Request) -> str:
-    name = _cookie(request)
+    name = _who(request)
     if name is None:
         raise HTTPException(401, "Say who is labeling first.")
     return name
 
 
-def _cookie(request: Request) -> str | None:
+def _who(request: Request) -> str | None:
+    """The account's name, or where nobody signs in the one that was typed."""
+    account = account_of(request)
+    if account is not None:
+        return account.name
     try:
         return annotator_name(unquote(request.cookies.get(COOKIE, "")))
     except ValueError:
         return None
-
-
-def annotator_name(typed: str) -> str:
-    """A name as it is kept: NFC, single spaces, 1 to 40 printable characters."""
-    name = " ".join(unicodedata.normalize("NFC", typed).split())
-    if not name:
-        raise ValueError("Please type a name.")
-    if len(name) > 40 or not name.isprintable():
-        raise ValueError("A name has at most 40 printable characters.")
-    if name.casefold() == "import":
-        raise ValueError("'import' marks labels that came with the images. Please take another name.")
-    return name

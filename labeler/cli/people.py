@@ -1,0 +1,131 @@
+"""Commands about the people who may sign in."""
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
+
+if TYPE_CHECKING:
+    from storage import Account
+
+
+class Role(StrEnum):
+    annotator = "annotator"
+    reviewer = "reviewer"
+    admin = "admin"
+
+
+ROLES_TOLD = "annotator labels; reviewer also settles what others disagree about; admin also changes settings."
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The person's name, as it is kept with every label.")]
+FromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")
+]
+
+user = typer.Typer(help="Who may sign in to a project's page. " + ROLES_TOLD, rich_markup_mode=None)
+app.add_typer(user, name="user")
+
+
+@user.command(epilog="Example: labeler user add flowers ann --role admin")
+def add(
+    project: ProjectFolder,
+    name: Name,
+    role: Annotated[Role, typer.Option(help=ROLES_TOLD)] = Role.annotator,
+    password_stdin: FromStdin = False,
+) -> None:
+    """Make an account. Labels that were given under this name without one stay the person's."""
+    from labeler import Project
+    from labeler.accounts import hashed
+
+    name = _name(name)
+    with Project.open(project) as p:
+        if p.store.account(name) is not None:
+            raise ValueError(f"There is an account {name} already. 'labeler user password' changes its password.")
+        account = p.store.add_account(name, role.value, hashed(_password(password_stdin), name))
+    print(f"{account.name} may sign in as {account.role}. Next: labeler serve {project} --auth")
+
+
+@user.command("list", epilog="Example: labeler user list flowers --json")
+def list_(project: ProjectFolder, as_json: AsJson = False) -> None:
+    """Who may sign in, and as what."""
+    from labeler import Project
+
+    with Project.open(project) as p:
+        accounts = p.store.accounts()
+    if as_json:
+        print_json([{"name": one.name, "role": one.role, "disabled": one.disabled} for one in accounts])
+        return
+    width = max((len(one.name) for one in accounts), default=0)
+    for one in accounts:
+        print(f"{one.name:{width}}  {one.role}{', disabled' if one.disabled else ''}")
+    print(f"{count(len(accounts), 'account')}." if accounts else "No accounts yet: labeler user add PROJECT NAME")
+
+
+@user.command(epilog="Example: labeler user password flowers ann")
+def password(project: ProjectFolder, name: Name, password_stdin: FromStdin = False) -> None:
+    """Give a new password. Whoever is signed in under this name has to sign in again."""
+    from labeler import Project
+    from labeler.accounts import hashed
+
+    name = _name(name)
+    with Project.open(project) as p:
+        _must_be_known(p.store.account(name), name)
+        p.store.change_account(name, password_hash=hashed(_password(password_stdin), name))
+    print(f"{name} has a new password.")
+
+
+@user.command("role", epilog="Example: labeler user role flowers ben reviewer")
+def role_(
+    project: ProjectFolder, name: Name, role: Annotated[Role, typer.Argument(metavar="ROLE", help=ROLES_TOLD)]
+) -> None:
+    """Change what somebody may do. It holds at once."""
+    from labeler import Project
+
+    with Project.open(project) as p:
+        account = p.store.change_account(_name(name), role=role.value)
+    print(f"{account.name} is {account.role} now.")
+
+
+@user.command(epilog="Example: labeler user disable flowers ben")
+def disable(project: ProjectFolder, name: Name) -> None:
+    """Sign somebody out for good. Labels stay; 'enable' takes it back."""
+    from labeler import Project
+
+    with Project.open(project) as p:
+        account = p.store.change_account(_name(name), disabled=True)
+    print(f"{account.name} can no longer sign in.")
+
+
+@user.command(epilog="Example: labeler user enable flowers ben")
+def enable(project: ProjectFolder, name: Name) -> None:
+    """Let somebody sign in again."""
+    from labeler import Project
+
+    with Project.open(project) as p:
+        account = p.store.change_account(_name(name), disabled=False)
+    print(f"{account.name} may sign in again, as {account.role}.")
+
+
+def _name(typed: str) -> str:
+    from labeler.accounts import annotator_name
+
+    try:
+        return annotator_name(typed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _must_be_known(account: "Account | None", name: str) -> None:
+    if account is None:
+        raise KeyError(f"There is no account {name!r}. 'labeler user list' shows them.")
+
+
+def _password(from_stdin: bool) -> str:
+    """Asked for twice, never shown; from a pipe its first line."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise ValueError("There is no terminal to ask for a password. Pipe it in with --password-stdin.")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
