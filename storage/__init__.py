@@ -4,8 +4,10 @@ from storage.store import Store
 from storage.values import (
     AlreadyRunning,
     Class,
+    Entry,
     Event,
     Import,
+    Moment,
     NewEvent,
     NewSample,
     Reject,
@@ -17,8 +19,10 @@ from storage.values import (
 __all__ = [
     "AlreadyRunning",
     "Class",
+    "Entry",
     "Event",
     "Import",
+    "Moment",
     "NewEvent",
     "NewSample",
     "Reject",
