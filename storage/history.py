@@ -43,7 +43,10 @@ class HistoryTables(Database):
         if sample_ids is not None:
             query = query.where(events.c.sample_id.in_(values_of(sample_ids)))
         if annotator is not None:
-            query = query.where(annotators.c.name == annotator)
+            who = select(annotators.c.id).where(annotators.c.name == annotator).scalar_subquery()
+            query = query.where(
+                events.c.annotator_id + 0 == who
+            )  # + 0: by the index, all would be sorted for the first
         if since is not None:
             query = query.where(events.c.time >= since)
         n = len(EVENT_COLUMNS)

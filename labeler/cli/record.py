@@ -1,7 +1,6 @@
 """The command that tells what was done: every label, skip and undo, newest first."""
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,7 +82,7 @@ def as_row(entry: "Entry", names: dict[int, str]) -> dict[str, Any]:
     """An event as the columns of an export name things, and what became of it."""
     from storage.exporters.rows import iso
 
-    row = asdict(entry.event)
+    row = dict(vars(entry.event))
     return {
         "event_id": row.pop("id"),
         "time": iso(row.pop("time")),
