@@ -55,7 +55,7 @@ def export(
         write(out, _rows(store, moment.event_id, total, on_progress))
     labels: Counter[str] = Counter()
     for one in store.classes(archived=True):
-        labels[one.name] += counts["per_class"][one.id]
+        labels[one.name] += counts["per_class"].get(one.id, 0)  # one may have been added meanwhile
     return {
         **{kind: counts[name] for kind, name in KINDS.items()},
         "open": counts["open"],

@@ -33,7 +33,7 @@ COLUMNS = (
 def decided(store: Store, at: int) -> Iterator[tuple[Sample, dict[str, Any]]]:
     """Each sample that was labeled, skipped, unsure or flagged at an event, and its row, by id. Gold images are none.
 
-    Read while they are written, so that a million rows need no more memory than ten.
+    Read while they are written, so that a million rows take no more memory than a thousand.
     """
     names = {one.id: one.name for one in store.classes(archived=True)}
     for sample, event in store.decisions(at):

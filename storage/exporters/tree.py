@@ -65,7 +65,7 @@ def _write(
     names = Names()
     names.unique("labels.csv")
     names.unique("classes.json")
-    folders = {one.id: names.unique(one.name) for one in classes if per_class[one.id]}
+    folders = {one.id: names.unique(one.name) for one in classes if per_class.get(one.id)}
     inside = {class_id: Names() for class_id in folders}
     for name in folders.values():
         (out / name).mkdir()
