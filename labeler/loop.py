@@ -3,7 +3,7 @@
 import threading
 import uuid
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,20 @@ class Loop:
         """Label a sample. `cls` is a name or an index in classes() order."""
         self._decide("label", sample_id, self._class_id(cls), ms, uid)
 
+    def answer_many(self, answers: Mapping[int, str | int], ms: int | None = None, uid: str | None = None) -> str:
+        """Label samples in one action (sample id -> class), which `undo` takes back as one; returns the group's id.
+
+        `ms` is the time of the whole action, shared out evenly. The same `uid` sent again is stored once.
+        """
+        group_id = uid or _uid()
+        class_ids = {cls: self._class_id(cls) for cls in answers.values()}
+        share = ms // len(answers) if ms is not None and answers else None
+        self.commit(
+            self._decision("label", int(sample_id), class_ids[cls], share, f"{group_id}-{int(sample_id)}", group_id)
+            for sample_id, cls in answers.items()
+        )
+        return group_id
+
     def skip(self, sample_id: int, ms: int | None = None, uid: str | None = None) -> None:
         self._decide("skip", sample_id, None, ms, uid)
 
@@ -111,11 +125,17 @@ class Loop:
         self._decide("flag", sample_id, None, ms, uid)
 
     def undo(self) -> Question | None:
-        """Retract this client's newest decision. Returns that sample, asked again; None when there is none."""
+        """Retract this client's newest decision, with its whole group where it has one.
+
+        Returns that sample, asked again (of a group, the last one; the others are open); None when there is none.
+        """
         event = self._store.last_decision(self.annotator, self.client)
         if event is None:
             return None
-        self.commit([NewEvent(_uid(), "undo", event.sample_id, purpose=event.purpose, undoes=event.uid)])
+        if event.group_id is not None:
+            self._store.undo_group(event.group_id, _uid(), self.annotator, self.client)
+        else:
+            self.commit([NewEvent(_uid(), "undo", event.sample_id, purpose=event.purpose, undoes=event.uid)])
         question = self._asked_again(event)
         with self._lock:
             self._asked[question.sample_id] = question
@@ -135,23 +155,26 @@ class Loop:
         return uids
 
     def _decide(self, kind: str, sample_id: int, class_id: int | None, ms: int | None, uid: str | None) -> None:
-        sample_id = int(sample_id)
-        event = NewEvent(uid or _uid(), kind, sample_id, class_id, ms=ms)
+        self.commit([self._decision(kind, int(sample_id), class_id, ms, uid or _uid())])
+
+    def _decision(
+        self, kind: str, sample_id: int, class_id: int | None, ms: int | None, uid: str, group_id: str | None = None
+    ) -> NewEvent:
+        """A decision with what its question showed, where it was asked."""
+        event = NewEvent(uid, kind, sample_id, class_id, ms=ms, group_id=group_id)
         question = self._asked.get(sample_id)
-        if question is not None:
-            event = replace(
-                event,
-                version=question.version,
-                acquisition=question.acquisition,
-                score=question.score,
-                rank=question.rank,
-                predicted_class_id=question.guess,
-                predicted_prob=question.probs[question.guess]
-                if question.probs and question.guess is not None
-                else None,
-                purpose=question.purpose,
-            )
-        self.commit([event])
+        if question is None:
+            return event
+        return replace(
+            event,
+            version=question.version,
+            acquisition=question.acquisition,
+            score=question.score,
+            rank=question.rank,
+            predicted_class_id=question.guess,
+            predicted_prob=question.probs[question.guess] if question.probs and question.guess is not None else None,
+            purpose=question.purpose,
+        )
 
     def _class_id(self, cls: str | int) -> int:
         classes = self._store.classes()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,18 @@ from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import annotator_ids
 from storage.database import Database, values_of
-from storage.samples import SAMPLE_COLUMNS
+from storage.past import there
+from storage.samples import CHUNK, SAMPLE_COLUMNS
 from storage.tables import annotators, classes, events, leases, sample_states, samples
-from storage.values import EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, NewEvent, Sample, State
+from storage.values import EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, Moment, NewEvent, Sample, State
 
 LEASE_SECONDS = 120
 ALREADY_UNDONE = "retracts nothing: already undone"
 NOTHING_TO_UNDO = "retracts nothing yet: no such event"
+STATE_COLUMNS = [column.name for column in sample_states.c]
+# What an Event is made of, in the order of its fields.
+_IN_PLACE_OF = {"annotator_id": annotators.c.name, "paused": sa.type_coerce(events.c.paused, sa.Boolean)}
+EVENT_COLUMNS: list[Any] = [_IN_PLACE_OF.get(column.name, column) for column in events.c]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +33,8 @@ class EventTables(Database):
         """Append events in order, all or none, and return the uids that are stored now, from this call or before.
 
         Deciding a sample takes it off everybody's screen (its lease is dropped); an undo that reopens one leases it to
-        who undid it. An undo of an unknown or undone event is stored, changes nothing, and says so in its comment.
+        who undid it (of a group, the last one). An undo of an unknown or undone event is stored, changes nothing, and
+        says so in its comment.
         """
         for new in new_events:
             _check(new)
@@ -56,8 +62,9 @@ class EventTables(Database):
         changed = {*decided, *targets.sample_ids, *(new.sample_id for new in new_events if new.kind == "undo")}
         _derive_states(db, changed)
         db.execute(sa.delete(leases).where(leases.c.sample_id.in_(values_of(decided))))
-        for new in new_events:
-            if new.kind == "undo" and new.client:
+        undos = {new.group_id or new.uid: new for new in new_events if new.kind == "undo"}  # the last one of a group
+        for new in undos.values():
+            if new.client:
                 _lease_reopened(db, new.sample_id, ids[new.annotator], new.client, now)
 
     def known_uids(self, uids: Iterable[str]) -> set[str]:
@@ -97,51 +104,68 @@ class EventTables(Database):
         if uids is not None:
             query = query.where(events.c.uid.in_(values_of(uids)))
         with self._reading() as db:
-            return [_event(row) for row in db.execute(query)]
+            return [Event(*row) for row in db.execute(query)]
 
     def last_decision(self, annotator: str, client: str) -> Event | None:
         """What `undo` retracts: the newest label, skip, unsure or flag of this client that is not undone."""
         query = _events().where(annotators.c.name == annotator, events.c.client == client, _decides(events))
         with self._reading() as db:
             row = db.execute(query.order_by(events.c.id.desc()).limit(1)).first()
-        return _event(row) if row else None
+        return Event(*row) if row else None
 
-    def labels(self, purpose: str | None = "learn", split: str | None = None) -> dict[int, int]:
-        """Sample id -> class id, newest event of each sample; skipped and retracted ones are absent."""
-        query = select(sample_states.c.sample_id, sample_states.c.class_id).where(sample_states.c.kind == "label")
+    def labels(self, purpose: str | None = "learn", split: str | None = None, at: int | None = None) -> dict[int, int]:
+        """Sample id -> class id, newest event of each sample; skipped and retracted ones are absent.
+
+        `at` is an event id: the labels as they were when that event was the newest one.
+        """
+        then = states_at(at)
+        query = select(then.c.sample_id, then.c.class_id).where(then.c.kind == "label")
         if purpose is not None:
-            query = query.where(sample_states.c.purpose == purpose)
+            query = query.where(then.c.purpose == purpose)
         if split is not None:
-            query = query.join(samples, samples.c.id == sample_states.c.sample_id).where(samples.c.split == split)
+            query = query.join(samples, samples.c.id == then.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
-            return dict(db.execute(query.order_by(sample_states.c.sample_id)).all())
+            return dict(db.execute(query.order_by(then.c.sample_id)).all())
 
-    def states(self) -> dict[int, State]:
-        """Sample id -> state, of every sample that has one."""
-        query = _states().order_by(sample_states.c.sample_id)
+    def states(self, at: int | None = None) -> dict[int, State]:
+        """Sample id -> state, of every sample that has one, or had one when event `at` was the newest."""
+        then = states_at(at)
         with self._reading() as db:
-            return {row[0]: State(*row) for row in db.execute(query)}
+            return {row[0]: State(*row) for row in db.execute(_states(then).order_by(then.c.sample_id))}
 
     def state(self, sample_id: int) -> State | None:
         with self._reading() as db:
-            row = db.execute(_states().where(sample_states.c.sample_id == int(sample_id))).first()
+            row = db.execute(_states(sample_states).where(sample_states.c.sample_id == int(sample_id))).first()
         return State(*row) if row else None
 
-    def decisions(self) -> list[tuple[Sample, Event]]:
-        """Every sample that has a state, by id, with the event that made it."""
-        query = _events().join(sample_states, sample_states.c.event_id == events.c.id)
-        decided = select(*SAMPLE_COLUMNS).join(sample_states, sample_states.c.sample_id == samples.c.id)
-        with self._reading() as db:
-            by_sample = {row.sample_id: _event(row) for row in db.execute(query)}
-            return [(Sample(*row), by_sample[row.id]) for row in db.execute(decided.order_by(samples.c.id))]
+    def decisions(self, at: int | None = None) -> Iterator[tuple[Sample, Event]]:
+        """Every sample that has a state (or had one at event `at`), by id, with the event that made it.
 
-    def counts(self) -> dict[str, Any]:
-        """How many samples there are of each split, and in each state. Gold ones are not among the open."""
+        Read while it is iterated, in one transaction: one moment of the record, and never much of it in memory.
+        """
+        then = states_at(at)
+        query = (
+            _events()
+            .join(then, then.c.event_id == events.c.id)
+            .join(samples, samples.c.id == then.c.sample_id)
+            .add_columns(*SAMPLE_COLUMNS)
+            .order_by(then.c.sample_id)
+        )
+        n = len(EVENT_COLUMNS)
+        with self._reading() as db:
+            for row in db.execute(query.execution_options(yield_per=CHUNK)):
+                yield Sample(*row[n:]), Event(*row[:n])
+
+    def counts(self, at: Moment | None = None) -> dict[str, Any]:
+        """How many samples there are, or were, of each split and in each state. Gold ones are not among the open."""
+        then = states_at(None if at is None else at.event_id)
         by_split = select(samples.c.split, func.count()).group_by(samples.c.split)
+        if at is not None:
+            by_split = by_split.where(there(at))
         by_state = (
-            select(sample_states.c.kind, sample_states.c.class_id, func.count())
-            .where(sample_states.c.purpose != "gold")
-            .group_by(sample_states.c.kind, sample_states.c.class_id)
+            select(then.c.kind, then.c.class_id, func.count())
+            .where(then.c.purpose != "gold")
+            .group_by(then.c.kind, then.c.class_id)
         )
         with self._reading() as db:
             splits: dict[str, int] = dict(db.execute(by_split).all())
@@ -238,27 +262,34 @@ def _row(new: NewEvent, annotator_id: int, split: str, now: float) -> dict[str, 
     return row
 
 
-def _decides(e: Any) -> sa.ColumnElement[bool]:
-    """Whether an event makes a state: it is of that kind and no undo names it."""
+def _decides(e: Any, at: int | None = None) -> sa.ColumnElement[bool]:
+    """Whether an event makes a state: it is of that kind and no undo names it. At an event, later ones do not count."""
     undo = events.alias("undo")
-    return and_(e.c.kind.in_(STATE_KINDS), ~exists().where(undo.c.undoes == e.c.uid))
+    undone = exists().where(undo.c.undoes == e.c.uid)
+    if at is None:
+        return and_(e.c.kind.in_(STATE_KINDS), ~undone)
+    return and_(e.c.kind.in_(STATE_KINDS), e.c.id <= at, ~undone.where(undo.c.id <= at))
 
 
-def derived(sample_ids: Iterable[int] | None = None) -> Select[Any]:
-    """The rows of sample_states as the events have them, of some samples or of all."""
+def derived(sample_ids: Iterable[int] | None = None, at: int | None = None) -> Select[Any]:
+    """The rows of sample_states as the events have them, or had them up to event `at`, of some samples or of all."""
     candidate = events.alias("candidate")
-    newest = select(func.max(candidate.c.id)).where(_decides(candidate)).group_by(candidate.c.sample_id)
+    newest = select(func.max(candidate.c.id)).where(_decides(candidate, at)).group_by(candidate.c.sample_id)
     if sample_ids is not None:
         newest = newest.where(candidate.c.sample_id.in_(values_of(sample_ids)))
-    names = ("sample_id", "kind", "class_id", "id", "annotator_id", "purpose")
-    return select(*(events.c[name] for name in names)).where(events.c.id.in_(newest))
+    columns = [events.c.id.label("event_id") if name == "event_id" else events.c[name] for name in STATE_COLUMNS]
+    return select(*columns).where(events.c.id.in_(newest))
+
+
+def states_at(event_id: int | None) -> sa.FromClause:
+    """sample_states as they are (None), or as they were when this event was the newest one."""
+    return sample_states if event_id is None else derived(at=event_id).subquery("then")
 
 
 def _derive_states(db: Connection, sample_ids: Iterable[int]) -> None:
     sample_ids = list(sample_ids)
     db.execute(sa.delete(sample_states).where(sample_states.c.sample_id.in_(values_of(sample_ids))))
-    names = ["sample_id", "kind", "class_id", "event_id", "annotator_id", "purpose"]
-    db.execute(sa.insert(sample_states).from_select(names, derived(sample_ids)))
+    db.execute(sa.insert(sample_states).from_select(STATE_COLUMNS, derived(sample_ids)))
 
 
 def _lease_reopened(db: Connection, sample_id: int, annotator_id: int, client: str, now: float) -> None:
@@ -276,19 +307,9 @@ def _lease_reopened(db: Connection, sample_id: int, annotator_id: int, client: s
 
 
 def _events() -> Select[Any]:
-    columns = [column for column in events.c if column.name != "annotator_id"]
-    return select(*columns, annotators.c.name.label("annotator")).join(
-        annotators, annotators.c.id == events.c.annotator_id
-    )
+    return select(*EVENT_COLUMNS).join_from(events, annotators, annotators.c.id == events.c.annotator_id)
 
 
-def _event(row: sa.Row[Any]) -> Event:
-    return Event(**{**row._mapping, "paused": bool(row.paused)})
-
-
-def _states() -> Select[Any]:
-    names = ("sample_id", "kind", "class_id", "event_id")
-    columns = [sample_states.c[name] for name in names]
-    return select(*columns, annotators.c.name, sample_states.c.purpose).join(
-        annotators, annotators.c.id == sample_states.c.annotator_id
-    )
+def _states(then: sa.FromClause) -> Select[Any]:
+    columns = [annotators.c.name if name == "annotator_id" else then.c[name] for name in STATE_COLUMNS]
+    return select(*columns).join_from(then, annotators, annotators.c.id == then.c.annotator_id)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Database
 from storage.tables import processes, settings, versions
-from storage.values import AlreadyRunning, Version
+from storage.values import AlreadyRunning, Moment, Version
 
 SILENT_SECONDS = 10  # a holder whose heartbeat is older than this is taken for dead
 
@@ -87,8 +87,10 @@ class VersionTables(Database):
         with self._reading() as db:
             return [_version(row) for row in db.execute(select(versions).order_by(versions.c.version))]
 
-    def newest_version(self) -> Version | None:
-        query = select(versions).where(versions.c.pruned == 0).order_by(versions.c.version.desc()).limit(1)
+    def newest_version(self, at: Moment | None = None) -> Version | None:
+        """The one in use; or the one that was in use then, whose arrays may be gone."""
+        query = select(versions).where(versions.c.pruned == 0 if at is None else versions.c.time <= at.time)
+        query = query.order_by(versions.c.version.desc()).limit(1)
         with self._reading() as db:
             row = db.execute(query).first()
         return _version(row) if row is not None else None

@@ -9,17 +9,24 @@ import sqlalchemy as sa
 from storage.accounts import AccountTables
 from storage.classes import ClassTables
 from storage.events import EventTables, derived
+from storage.groups import GroupTables
+from storage.history import HistoryTables
 from storage.leases import LeaseTables
+from storage.past import PastTables
 from storage.processes import ProcessTables, SettingTables, VersionTables
 from storage.samples import SampleTables
 from storage.tables import classes, events, sample_states, samples, settings
+from storage.values import Class, Moment
 
 
 class Store(
     ClassTables,
     AccountTables,
     SampleTables,
+    GroupTables,
     EventTables,
+    HistoryTables,
+    PastTables,
     LeaseTables,
     ProcessTables,
     VersionTables,
@@ -47,6 +54,11 @@ class Store(
         with self._reading() as db:
             found = (newest, in_order, sa.select(settings).order_by(settings.c.key))
             return tuple(row for query in found for row in db.execute(query).all())
+
+    def classes_at(self, moment: Moment) -> list[Class]:
+        """The classes of then, by position, as they are called now; when a class was added is not recorded."""
+        since = self.archived_since(moment)
+        return [one for one in self.classes(archived=True) if not one.archived or one.id in since]
 
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; empty when all is well."""

@@ -126,6 +126,34 @@ class State:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A moment of the record: `event_id` was the newest event (0: there was none), recorded at `recorded`.
+
+    Images and versions that were there at `time` count: the time asked for or, where an event was, the end of its
+    reign, which is when the next one came or now. Both are seconds since 1970.
+    """
+
+    event_id: int
+    recorded: float | None
+    time: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the history: an event, its sample's name, the id of the undo that retracted it if one did.
+
+    An undo also has what it names: `target` is that event's id (None where there is no such event), kind and class id.
+    """
+
+    event: Event
+    name: str
+    undone_by: int | None
+    target: int | None
+    target_kind: str | None
+    target_class_id: int | None
+
+
+@dataclass(frozen=True)
 class Version:
     """A published model. `pruned` ones keep their row (the learning curve) but not their arrays."""
 

@@ -5,11 +5,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from model import ACQUISITIONS
+
+if TYPE_CHECKING:
+    from labeler.moments import At
 
 SHOWN = 20  # files that an import or an export lists
 HOW_CHOSEN = f"How the next image is chosen: {', '.join(ACQUISITIONS[:-1])} or {ACQUISITIONS[-1]}."
@@ -30,6 +33,28 @@ Flip = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
+
+
+def at(text: str) -> "At":
+    from labeler.moments import parse_at
+
+    try:
+        return parse_at(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from None
+
+
+AtMoment = Annotated[
+    Any,
+    typer.Option(
+        "--at",
+        metavar="EVENT|TIME|labels:N",
+        parser=at,
+        help="As it was then: after an event (1234; `labeler log` has the numbers), at a time (2026-11-24T10:00; local "
+        "unless it ends with Z or +01:00; a date alone is when that day began), or when N images were labeled for the "
+        "first time (labels:100).",
+    ),
+]
 
 
 def print_version(wanted: bool) -> None:

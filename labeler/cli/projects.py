@@ -1,17 +1,19 @@
 """Commands about a project's record: make, fill, count, export and check it."""
 
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labeler.cli.base import SHOWN, AsJson, Flip, ProjectFolder, app, count, print_json, progress
+from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress
 
 if TYPE_CHECKING:
     from labeler import Project
     from labeler.imports import ImportReport
+    from storage import Moment
 
 
 class Format(StrEnum):
@@ -131,13 +133,14 @@ def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
         print(f"  and {len(report.rejected) - SHOWN:,} more; --json lists them all")
 
 
-@app.command(epilog="Example: labeler status flowers --json")
-def status(project: ProjectFolder, as_json: AsJson = False) -> None:
-    """How far the labels and the model are."""
+@app.command(epilog="Example: labeler status flowers --json, or labeler status flowers --at labels:100")
+def status(project: ProjectFolder, at: AtMoment = None, as_json: AsJson = False) -> None:
+    """How far the labels and the model are, or were."""
     from labeler import Project
+    from labeler.moments import find
 
     with Project.open(project) as p:
-        report = status_of(p)
+        report = status_of(p) if at is None else status_at(p, find(p.store, at))
     if as_json:
         print_json(report)
     else:
@@ -145,7 +148,29 @@ def status(project: ProjectFolder, as_json: AsJson = False) -> None:
 
 
 def status_of(p: "Project") -> dict[str, Any]:
-    counts, version = p.store.counts(), p.store.newest_version()
+    return {
+        **_status(p, None),
+        "annotators": p.store.annotators(),
+        "trainer": p.store.process("trainer"),
+        "server": p.store.process("server"),
+    }
+
+
+def status_at(p: "Project", moment: "Moment") -> dict[str, Any]:
+    """The status of a moment; which processes ran then is not recorded."""
+    from storage.exporters.rows import iso
+
+    recorded = None if moment.recorded is None else iso(moment.recorded)
+    return {
+        "at": {"event_id": moment.event_id, "recorded": recorded, "time": iso(moment.time)},
+        **_status(p, moment),
+        "annotators": p.store.annotators_at(moment),
+    }
+
+
+def _status(p: "Project", moment: "Moment | None") -> dict[str, Any]:
+    counts, version = p.store.counts(moment), p.store.newest_version(moment)
+    classes = p.store.classes() if moment is None else p.store.classes_at(moment)
     per_class = counts.pop("per_class")
     model = version and {
         "version": version.version,
@@ -158,25 +183,26 @@ def status_of(p: "Project") -> dict[str, Any]:
         "name": p.name,
         "folder": str(p.folder),
         **counts,
-        "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in p.store.classes()],
-        "annotators": p.store.annotators(),
+        "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in classes],
         "model": model,
-        "trainer": p.store.process("trainer"),
-        "server": p.store.process("server"),
     }
 
 
 def print_status(report: dict[str, Any]) -> None:
+    from labeler.moments import told
     from storage.classes import short
 
-    images = count(report["samples"] - report["gold"], "image")
-    print(f"{short(report['name'])}: {report['labeled']:,} of {images} labeled")
+    images, then = count(report["samples"] - report["gold"], "image"), ""
+    if at := report.get("at"):
+        recorded = at["recorded"] and told(datetime.fromisoformat(at["recorded"]).timestamp())
+        then = f" after event {at['event_id']:,} of {recorded}" if recorded else " before the first event"
+    print(f"{short(report['name'])}{then}: {report['labeled']:,} of {images} labeled")
     print(f"  open {report['open']:,}, skipped {report['skipped']:,}, unsure {report['unsure']:,}, ", end="")
     print(f"flagged {report['flagged']:,}, gold {report['gold']:,}, kept for measuring {report['measure']:,}")
     for c in report["classes"]:
         print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
     if report["model"] is None:
-        print("  no model yet; labeler serve or labeler train makes one")
+        print("  no model yet" + ("" if at else "; labeler serve or labeler train makes one"))
     else:
         print(f"  model version {report['model']['version']}, learned from {count(report['model']['labels'], 'label')}")
         for kind in ("gold", "measured"):
@@ -184,7 +210,7 @@ def print_status(report: dict[str, Any]) -> None:
                 metrics = report["model"]["metrics"]
                 n = count(metrics[f"{kind}_n"], "image")
                 print(f"  accuracy {metrics[f'{kind}_accuracy']:.3f} on {n} ({kind})")
-    for role in ("server", "trainer"):
+    for role in () if at else ("server", "trainer"):
         process = report[role]
         running = process is not None and process["alive"]
         print(f"  {role}: {process.get('phase') or process.get('url') or 'running' if running else 'not running'}")
@@ -199,14 +225,17 @@ def export(
     format: Annotated[
         Format, typer.Option(help="csv, jsonl, or folder: one subfolder a class, as ImageFolder reads it.")
     ] = Format.csv,
+    at: AtMoment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the labels in a form that any training code reads."""
+    """Write the labels in a form that any training code reads, as they are or as they were."""
     from labeler import Project
+    from labeler.moments import find
     from storage.exporters import export as export_labels
 
     with Project.open(project) as p, progress(f"Writing {out}") as bar:
-        tally = export_labels(p.store, p.folder, out, format.value, on_progress=bar)
+        moment = None if at is None else find(p.store, at)
+        tally = export_labels(p.store, p.folder, out, format.value, on_progress=bar, at=moment)
     if as_json:
         print_json(tally)
     else:

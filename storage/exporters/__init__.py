@@ -1,20 +1,27 @@
 """What can be written: csv, jsonl, folder. Each says of every decided sample which class it has, or why none."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.exporters.rows import decided, write_csv, write_jsonl
+from storage.exporters.rows import decided, iso, write_csv, write_jsonl
 from storage.exporters.tree import LeftOut, write_tree
+from storage.samples import CHUNK
 from storage.store import Store
-from storage.values import STATE_KINDS
+from storage.values import Moment
 
 FORMATS = ("csv", "jsonl", "folder")
+KINDS = {"label": "labeled", "skip": "skipped", "unsure": "unsure", "flag": "flagged"}  # as counts() names them
 
 
 def export(
-    store: Store, folder: Path, out: Path, format: str, on_progress: Callable[[int, int], None] | None = None
+    store: Store,
+    folder: Path,
+    out: Path,
+    format: str,
+    on_progress: Callable[[int, int], None] | None = None,
+    at: Moment | None = None,
 ) -> dict[str, Any]:
     """Write the labels of the project in `folder` to `out`; returns how many of each status and class.
 
@@ -23,6 +30,9 @@ def export(
     samples are in the table with an empty class, never in a class folder. A labeled image whose original is
     gone, or is not what was imported, has its label in the table and no file: with the folder format `left_out` lists
     them, and `missing` and `changed` count them.
+
+    With `at` everything is as it was at that moment, but for the names of the classes, which are those of now
+    (docs/decisions/0015). Without, it is as it is when this begins, however much is labeled meanwhile.
     """
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
@@ -30,26 +40,37 @@ def export(
     if format != "folder" and out.is_dir():
         out = out / f"labels.{format}"
     _must_be_free(out, format)
-    rows = decided(store)
+    moment = at or store.moment_after(store.last_event_id())
+    counts = store.counts(moment)
+    on_progress = on_progress or (lambda done, total: None)
     out.parent.mkdir(parents=True, exist_ok=True)
     more: dict[str, Any] = {}
-    if format == "csv":
-        write_csv(out, rows)
-    elif format == "jsonl":
-        write_jsonl(out, rows)
-    else:
-        left_out = write_tree(store, Path(folder), out, rows, on_progress or (lambda done, total: None))
+    if format == "folder":
+        left_out = write_tree(store, Path(folder), out, moment.event_id, counts["per_class"], on_progress)
         changed = sum(one.changed for one in left_out)
         more = {"missing": len(left_out) - changed, "changed": changed, "left_out": [_told(one) for one in left_out]}
-    kinds = Counter(row["status"] for row in rows)
-    classes = Counter(row["class"] for row in rows if row["status"] == "label")
+    else:
+        total = sum(counts[kind] for kind in KINDS.values())
+        write = write_csv if format == "csv" else write_jsonl
+        write(out, _rows(store, moment.event_id, total, on_progress))
+    labels: Counter[str] = Counter()
+    for one in store.classes(archived=True):
+        labels[one.name] += counts["per_class"].get(one.id, 0)  # one may have been added meanwhile
     return {
-        **{kind: kinds[kind] for kind in STATE_KINDS},
-        "open": store.counts()["open"],
+        **{kind: counts[name] for kind, name in KINDS.items()},
+        "open": counts["open"],
         **more,
-        "classes": {one.name: classes[one.name] for one in store.classes()},
+        "classes": {one.name: labels[one.name] for one in store.classes_at(moment)},
+        **({"at": {"event_id": at.event_id, "time": iso(at.time)}} if at is not None else {}),
         "out": str(out),
     }
+
+
+def _rows(store: Store, at: int, total: int, on_progress: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
+    for done, (_, row) in enumerate(decided(store, at), start=1):
+        yield row
+        if done % CHUNK == 0:
+            on_progress(done, total)
 
 
 def _told(one: LeftOut) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from storage.store import Store
+from storage.values import Event, Sample
 
 COLUMNS = (
     "sample_id",
@@ -29,28 +30,38 @@ COLUMNS = (
 )
 
 
-def decided(store: Store) -> list[dict[str, Any]]:
-    """One row for each sample that is labeled, skipped, unsure or flagged, by sample id. Gold images are no labels."""
+def decided(store: Store, at: int) -> Iterator[tuple[Sample, dict[str, Any]]]:
+    """Each sample that was labeled, skipped, unsure or flagged at an event, and its row, by id. Gold images are none.
+
+    Read while they are written, so that a million rows take no more memory than a thousand.
+    """
     names = {one.id: one.name for one in store.classes(archived=True)}
-    return [
-        {
-            "sample_id": sample.id,
-            "name": sample.name,
-            "sha256": sample.sha256,
-            "status": event.kind,
-            "class": names.get(event.class_id) if event.class_id is not None else None,
-            "class_id": event.class_id,
-            "annotator": event.annotator,
-            "time": datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds"),
-            "event_id": event.id,
-            "purpose": event.purpose,
-            "acquisition": event.acquisition,
-            "version": event.version,
-            "ms": event.ms,
-        }
-        for sample, event in store.decisions()
-        if sample.split != "gold"
-    ]
+    for sample, event in store.decisions(at):
+        if sample.split != "gold":
+            yield sample, _row(sample, event, names)
+
+
+def _row(sample: Sample, event: Event, names: dict[int, str]) -> dict[str, Any]:
+    return {
+        "sample_id": sample.id,
+        "name": sample.name,
+        "sha256": sample.sha256,
+        "status": event.kind,
+        "class": names.get(event.class_id) if event.class_id is not None else None,
+        "class_id": event.class_id,
+        "annotator": event.annotator,
+        "time": iso(event.time),
+        "event_id": event.id,
+        "purpose": event.purpose,
+        "acquisition": event.acquisition,
+        "version": event.version,
+        "ms": event.ms,
+    }
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Iterable[str] = COLUMNS) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from storage.exporters.names import Names
-from storage.exporters.rows import COLUMNS, whole_file, write_csv
+from storage.exporters.rows import COLUMNS, decided, whole_file, write_csv
 from storage.images import as_npy, as_png, pack, read_image, sha256_of_row
 from storage.store import Store
 from storage.values import Sample
@@ -38,13 +38,16 @@ class Unlike(ValueError):
 
 
 def write_tree(
-    store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress
+    store: Store, folder: Path, out: Path, at: int, per_class: dict[int, int], on_progress: Progress
 ) -> list[LeftOut]:
-    """Returns whose originals are missing or changed. `out` appears, or is filled, when all the others are written."""
+    """What was decided at an event, of which `per_class` (class id -> n) were labels. Returns what is left out.
+
+    `out` appears, or is filled, when all the others are written.
+    """
     draft = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
     draft.mkdir(parents=True)
     try:
-        left_out = _write(store, folder, draft, rows, on_progress)
+        left_out = _write(store, folder, draft, at, per_class, on_progress)
         if out.exists():  # an empty folder, perhaps the current one: it stays, and what is in it changes
             for entry in draft.iterdir():
                 entry.rename(out / entry.name)
@@ -55,36 +58,44 @@ def write_tree(
     return left_out
 
 
-def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress) -> list[LeftOut]:
-    labeled = [row for row in rows if row["status"] == "label"]
+def _write(
+    store: Store, folder: Path, out: Path, at: int, per_class: dict[int, int], on_progress: Progress
+) -> list[LeftOut]:
     classes = store.classes(archived=True)
-    present = {row["class_id"] for row in labeled}
     names = Names()
     names.unique("labels.csv")
     names.unique("classes.json")
-    folders = {one.id: names.unique(one.name) for one in classes if one.id in present}
-    samples = {sample.id: sample for sample in store.samples(ids=(row["sample_id"] for row in labeled))}
+    folders = {one.id: names.unique(one.name) for one in classes if per_class.get(one.id)}
     inside = {class_id: Names() for class_id in folders}
     for name in folders.values():
         (out / name).mkdir()
-    left_out = []
-    for done, row in enumerate(labeled, start=1):
-        sample, class_id = samples[row["sample_id"]], row["class_id"]
+    left_out: list[LeftOut] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        """Each row once its file is written, so that neither rows nor samples pile up."""
+        done = 0
+        for sample, row in decided(store, at):
+            if row["status"] == "label":
+                row["file"] = write_original(sample, row["class_id"])
+                done += 1
+                on_progress(done, sum(per_class.values()))
+            yield row
+
+    def write_original(sample: Sample, class_id: int) -> str | None:
         found = _original(folder, sample)
         if isinstance(found, LeftOut):
             left_out.append(found)
-            row["file"] = None
-        else:
-            suffix, data = found
-            stem = Path(sample.name.replace("\\", "/")).stem or sample.name
-            file = inside[class_id].unique(stem, suffix)
-            (out / folders[class_id] / file).write_bytes(data)
-            row["file"] = f"{folders[class_id]}/{file}"
-        on_progress(done, len(labeled))
+            return None
+        suffix, data = found
+        stem = Path(sample.name.replace("\\", "/")).stem or sample.name
+        file = inside[class_id].unique(stem, suffix)
+        (out / folders[class_id] / file).write_bytes(data)
+        return f"{folders[class_id]}/{file}"
+
+    write_csv(out / "labels.csv", rows(), (*COLUMNS, "file"))
     for name in folders.values():
         if not any((out / name).iterdir()):  # ImageFolder takes a class folder without images for an error
             (out / name).rmdir()
-    write_csv(out / "labels.csv", rows, (*COLUMNS, "file"))
     listed = [{"id": one.id, "name": one.name, "folder": folders.get(one.id)} for one in classes]
     with whole_file(out / "classes.json") as text:
         json.dump({"classes": listed}, text, ensure_ascii=False, indent=2)
