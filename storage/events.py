@@ -54,7 +54,7 @@ class EventTables(Database):
         db.execute(sa.insert(events), rows)
         decided = [new.sample_id for new in new_events if new.kind in STATE_KINDS]
         changed = {*decided, *targets.sample_ids, *(new.sample_id for new in new_events if new.kind == "undo")}
-        _derive_states(db, changed)
+        derive_states(db, changed)
         db.execute(sa.delete(leases).where(leases.c.sample_id.in_(values_of(decided))))
         for new in new_events:
             if new.kind == "undo" and new.client:
@@ -254,7 +254,8 @@ def derived(sample_ids: Iterable[int] | None = None) -> Select[Any]:
     return select(*(events.c[name] for name in names)).where(events.c.id.in_(newest))
 
 
-def _derive_states(db: Connection, sample_ids: Iterable[int]) -> None:
+def derive_states(db: Connection, sample_ids: Iterable[int]) -> None:
+    """Write the states of these samples anew, inside a writing transaction."""
     sample_ids = list(sample_ids)
     db.execute(sa.delete(sample_states).where(sample_states.c.sample_id.in_(values_of(sample_ids))))
     names = ["sample_id", "kind", "class_id", "event_id", "annotator_id", "purpose"]
