@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-leases bench-crash
 
 install: $(VENV)/.installed
 
@@ -58,3 +58,11 @@ bench-idle: install
 # Classes without a label found beside labeled ones, and with no label at all: docs/benchmarks/discovery.md. Goes on where it was cut.
 bench-discovery: install
 	$(BIN)/python -P tests/bench_discovery.py $(FASHION_MNIST) $(CASES)
+
+# Sixteen clients on one record: docs/benchmarks/leases.md. A minute or two.
+bench-leases: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_leases.py $(SAMPLES)
+
+# A hundred kills of server, trainer and import: docs/benchmarks/crash.md. Some twenty minutes.
+bench-crash: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_crash.py $(KILLS)
