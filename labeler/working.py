@@ -1,6 +1,7 @@
 """Images at working size, or vectors, for the model: one memory-mapped array in cache/, to be deleted at any time."""
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -98,6 +99,7 @@ def _build(
     draft = path.parent / f".building-{uuid.uuid4().hex}.npy"
     try:
         array = np.lib.format.open_memmap(draft, "w+", _dtype(channels), _array_shape(len(sample_ids), size, channels))
+        _reserve(draft)
         if before is not None:
             array[:known] = before
         samples = store.samples() if known == 0 else store.samples(ids=sample_ids[known:].tolist())
@@ -156,6 +158,13 @@ def _rows_unlike(array: np.ndarray, folder: Path, samples: list[Sample], sample_
         except (OSError, ValueError, IndexError):
             continue
     return unlike
+
+
+def _reserve(path: Path) -> None:
+    """OSError now where the disk is too full: writing to a mapped file without room ends a process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as f:
+            os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
 
 
 def _earlier(path: Path, sample_ids: np.ndarray, size: int, channels: int) -> np.ndarray | None:
