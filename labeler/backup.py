@@ -185,7 +185,7 @@ def restore(archive: Path, folder: Path, on_progress: Progress | None = None) ->
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise ValueError(f"{archive} is damaged or no backup ({error}). Use another one.") from error
     except ValueError as error:
-        raise ValueError(f"{archive} was not restored: {error}. Use another backup.") from error
+        raise ValueError(f"{archive} was not restored: {str(error).rstrip('.')}. Use another backup.") from error
     return copied
 
 

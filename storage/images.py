@@ -111,6 +111,14 @@ def read_image(project_folder: Path, sample: Sample) -> np.ndarray:
     return decode(path.read_bytes(), max(DEFAULT_MEGAPIXELS, sample.width * sample.height / 1e6))[0]
 
 
+def is_as_imported(project_folder: Path, sample: Sample) -> bool:
+    """Whether the original has the hash of the record. OSError, ValueError or IndexError where it cannot be read."""
+    path = Path(project_folder) / sample.file
+    if sample.row is not None:
+        return sha256_of_row(np.array(pack(str(path))[sample.row])) == sample.sha256
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sample.sha256
+
+
 def encoded(project_folder: Path, sample: Sample) -> tuple[bytes, str]:
     """What a browser can show, and its media type: the original's own bytes where it can show them, else PNG."""
     path = Path(project_folder) / sample.file
