@@ -36,7 +36,6 @@ from storage.processes import runs
 TARGETS = ("server", "trainer", "import")
 CLIENTS = 3
 READY = 90  # seconds a start may take on a busy machine
-VERSION_WAIT = 20  # seconds at most until a version comes out
 ORPHAN = 5  # seconds a trainer may outlive its server
 QUICK = {
     "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16,
@@ -97,6 +96,7 @@ class Harness:
         self.kills: Counter[str] = Counter()
         self.faults: list[str] = []
         self.versions = 0
+        self.version_wait = 20.0  # seconds at most until a version comes out
         self.images = _make(self.folder, self.source, files)
         self.project = Project.open(self.folder)
         self.clients = [Client(f"client {i}") for i in range(CLIENTS)]
@@ -189,7 +189,7 @@ class Harness:
 
     def _perhaps_see_a_version(self) -> None:
         """Half the kills come when versions are being published; the others wherever it is."""
-        newest, end = self.project.store.next_version(), time.monotonic() + VERSION_WAIT
+        newest, end = self.project.store.next_version(), time.monotonic() + self.version_wait
         if self.rng.random() < 0.5:
             while self.project.store.next_version() == newest and time.monotonic() < end:
                 time.sleep(0.02)
