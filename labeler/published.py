@@ -112,13 +112,11 @@ def publish(
 
 def _write(draft: Path, arrays: Mapping[str, np.ndarray], save_model: Callable[[Path], None]) -> None:
     for name in ARRAYS:
-        with open(draft / f"{name}.npy", "wb") as f:
-            np.save(f, arrays[name], allow_pickle=False)
-            f.flush()
-            os.fsync(f.fileno())
+        np.save(draft / f"{name}.npy", arrays[name], allow_pickle=False)
     save_model(draft / MODEL)
-    with open(draft / MODEL, "rb+") as f:
-        os.fsync(f.fileno())
+    for path in draft.iterdir():
+        with open(path, "rb+") as f:
+            os.fsync(f.fileno())
 
 
 def clear_drafts(folder: Path) -> None:
