@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash
 
 install: $(VENV)/.installed
 
@@ -62,3 +62,11 @@ bench-discovery: install
 # A million images in one record: import, next image, label, status, export; IMAGES=100000 for fewer.
 bench-store: install
 	$(BIN)/python -P tests/bench_store.py $(IMAGES)
+
+# Sixteen clients on one record: docs/benchmarks/leases.md. A minute or two.
+bench-leases: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_leases.py $(SAMPLES)
+
+# A hundred kills of server, trainer and import: docs/benchmarks/crash.md. Some twenty minutes.
+bench-crash: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_crash.py $(KILLS)

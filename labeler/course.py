@@ -13,6 +13,7 @@ from typing import Any
 from labeler.learning import DEFAULT_ACQUISITION, Learning
 from labeler.lookout import Lookout
 from labeler.project import Project
+from labeler.published import clear_drafts
 from labeler.ranker import Ranker
 from storage import AlreadyRunning
 
@@ -83,6 +84,7 @@ def train(folder: Path, until_settled: bool = False, on_progress: Progress | Non
         beats = threading.Thread(target=report.beat, daemon=True)
         beats.start()
         try:
+            clear_drafts(project.folder)
             _until_done(project, report, until_settled, on_progress)
         finally:
             report.lost.set()

@@ -203,8 +203,7 @@ class Learning:
         nodes = None if learner.warming_up else learner.graph
         scores, ranking, name = self.rank(acquisition_name, probs, nodes, learner.labels, self.rng)
         model = self.model(vae)
-        newest = self.store.newest_version()
-        version = (newest.version + 1 if newest else 1) if version is None else version
+        version = self.store.next_version() if version is None else version
         published.publish(
             self.project.folder,
             self.store,

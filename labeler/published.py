@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from storage import Store
+    from storage import Store, Version
 
-RANKING = "ranking.npz"
+RANKING, MODEL = "ranking.npz", "model.safetensors"
+DRAFT, RANKING_DRAFT = ".draft-", ".ranking-"
 ARRAYS = ("sample_ids", "probs", "scores", "ranking", "embeddings", "generated")
 
 
@@ -87,18 +88,17 @@ def publish(
     """Write one version: arrays and weights first, then the rename, then the row that makes it the newest."""
     models = folder / "models"
     models.mkdir(exist_ok=True)
-    draft = models / f".draft-{uuid.uuid4().hex}"
+    draft = models / f"{DRAFT}{uuid.uuid4().hex}"
     draft.mkdir()
-    for name in ARRAYS:
-        with open(draft / f"{name}.npy", "wb") as f:
-            np.save(f, arrays[name], allow_pickle=False)
-            f.flush()
-            os.fsync(f.fileno())
-    save_model(draft / "model.safetensors")
     to = home(folder, version)
-    if to.exists():  # left by a trainer that died between the rename and the row
-        shutil.rmtree(to)
-    draft.rename(to)
+    try:
+        _write(draft, arrays, save_model)
+        if to.exists():  # left by a trainer that died between the rename and the row
+            shutil.rmtree(to)
+        draft.rename(to)
+    except BaseException:  # on a full disk what is half written would keep it full
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     store.add_version(
         version=version,
         last_event_id=last_event_id,
@@ -110,11 +110,26 @@ def publish(
     )
 
 
+def _write(draft: Path, arrays: Mapping[str, np.ndarray], save_model: Callable[[Path], None]) -> None:
+    for name in ARRAYS:
+        np.save(draft / f"{name}.npy", arrays[name], allow_pickle=False)
+    save_model(draft / MODEL)
+    for path in draft.iterdir():
+        with open(path, "rb+") as f:
+            os.fsync(f.fileno())
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what trainers left half written that were killed. For who holds the role of the trainer."""
+    for draft in (folder / "models").glob(f"{DRAFT}*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def publish_ranking(
     files: Path, *, acquisition: str, last_event_id: int, probs: np.ndarray, scores: np.ndarray, ranking: np.ndarray
 ) -> None:
     """A new ranking on the version in the folder `files`; gone with it. FileNotFoundError when it is gone already."""
-    draft = files / f".ranking-{uuid.uuid4().hex}"
+    draft = files / f"{RANKING_DRAFT}{uuid.uuid4().hex}"
     try:
         with open(draft, "wb") as f:  # not synced to disk: the trainer makes it anew in a moment
             about = np.array(acquisition), np.array(last_event_id)
@@ -154,12 +169,21 @@ def newest(folder: Path, store: "Store", known: Published | None = None) -> Publ
         return None
     if known is not None and known.version == row.version:
         return _with_newest_ranking(known, known.last_event_id)
+    version = _opened(folder, row)
+    if version is None:  # pruned a moment ago, or torn by a power cut: keep what we have, or take what was before it
+        earlier = (_opened(folder, row) for row in reversed(store.versions()) if not row.pruned)
+        return known or next((version for version in earlier if version is not None), None)
+    return _with_newest_ranking(version, row.last_event_id)
+
+
+def _opened(folder: Path, row: "Version") -> Published | None:
+    """A version as it was published; None where its arrays are not there, or are torn."""
     files = folder / row.folder
     try:
         arrays = {name: np.load(files / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
-    except (FileNotFoundError, ValueError):  # pruned a moment ago, or torn by a power cut: keep what we have
-        return known
-    version = Published(
+    except (OSError, ValueError, EOFError):
+        return None
+    return Published(
         version=row.version,
         folder=files,
         class_ids=list(row.metrics["class_ids"]),
@@ -170,7 +194,6 @@ def newest(folder: Path, store: "Store", known: Published | None = None) -> Publ
         metrics=row.metrics,
         **arrays,
     )
-    return _with_newest_ranking(version, row.last_event_id)
 
 
 def prune(folder: Path, store: "Store") -> None:

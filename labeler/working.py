@@ -1,6 +1,7 @@
 """Images at working size, or vectors, for the model: one memory-mapped array in cache/, to be deleted at any time."""
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -12,11 +13,13 @@ import numpy as np
 
 from model.images import fit, working_size
 from storage import Sample, Store
-from storage.images import pack, read_image
+from storage.images import is_as_imported, pack, read_image
 from storage.plots import plot, scale_of
 
 COLOUR_SHARE = 0.01  # more colour images than this, and the model sees colour
 STALE_SECONDS = 3_600
+LOOKED_AT = 200  # rows of a cache that are compared with their images
+ALIKE = 4  # gray levels, in the mean: another version of Pillow resizes a little otherwise
 Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
@@ -96,6 +99,7 @@ def _build(
     draft = path.parent / f".building-{uuid.uuid4().hex}.npy"
     try:
         array = np.lib.format.open_memmap(draft, "w+", _dtype(channels), _array_shape(len(sample_ids), size, channels))
+        _reserve(draft)
         if before is not None:
             array[:known] = before
         samples = store.samples() if known == 0 else store.samples(ids=sample_ids[known:].tolist())
@@ -108,6 +112,61 @@ def _build(
     for older in path.parent.glob(f"images-{size}x{channels}-*.npy"):
         if older != path and _last_id(older) < _last_id(path):
             _remove(older)
+
+
+def stale_caches(folder: Path, store: Store) -> list[tuple[Path, str, bool]]:
+    """Files of the cache that are of no use, why, and whether they mislead: show other images than the project's.
+
+    Compared are some rows spread over each file, and those that are black, as an image is that could not be read.
+    """
+    size, channels = store.setting("working_size"), store.setting("channels")
+    sample_ids, stale = store.sample_ids(), []
+    for path in sorted((folder / "cache").glob("images-*.npy")):
+        here = path.name.startswith(f"images-{size}x{channels}-") and _last_id(path) in sample_ids
+        n = int(np.searchsorted(sample_ids, _last_id(path), side="right"))
+        array = _load(path, n, size, channels) if here else None
+        if array is None:
+            stale.append((path, "is torn" if here else "is of no use any more", False))
+        elif unlike := _rows_unlike(
+            array, folder, store.samples(ids=sample_ids[_looked_at(array)].tolist()), sample_ids
+        ):
+            stale.append((path, f"shows something else than the images, in {unlike:,} rows looked at", True))
+    return stale
+
+
+def drafts(folder: Path) -> list[Path]:
+    """What is being built in the cache, or was."""
+    return sorted((folder / "cache").glob(".building-*"))
+
+
+def _looked_at(array: np.ndarray) -> np.ndarray:
+    dark = np.flatnonzero(~array.reshape(len(array), -1).any(1))[:LOOKED_AT]
+    return np.union1d(dark, np.linspace(0, len(array) - 1, min(LOOKED_AT, len(array))).astype(int))
+
+
+def _rows_unlike(array: np.ndarray, folder: Path, samples: list[Sample], sample_ids: np.ndarray) -> int:
+    """How many of these samples are not what their rows hold. An original that is gone or changed tells nothing."""
+    unlike = 0
+    for sample in samples:
+        row = array[np.searchsorted(sample_ids, sample.id)]
+        try:
+            if not is_as_imported(folder, sample):
+                continue
+            if array.ndim == 2 and sample.row is not None:
+                unlike += not np.array_equal(row, np.asarray(pack(str(folder / sample.file))[sample.row], row.dtype))
+            else:
+                image = fit(read_image(folder, sample), array.shape[1], 3 if array.ndim == 4 else 1)
+                unlike += bool(np.abs(image.astype(int) - row).mean() > ALIKE)
+        except (OSError, ValueError, IndexError):
+            continue
+    return unlike
+
+
+def _reserve(path: Path) -> None:
+    """OSError now where the disk is too full: writing to a mapped file without room ends a process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as f:
+            os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
 
 
 def _earlier(path: Path, sample_ids: np.ndarray, size: int, channels: int) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from model import generation, objective
@@ -81,7 +81,10 @@ class Model:
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.vae.state_dict().items()}
         tensors |= {name: t.contiguous() for name, t in self.mixtures.tensors().items()}
         about = {**self.header, "format": FORMAT, "config": asdict(self.vae.config)}
-        save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})
+        try:
+            save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})
+        except SafetensorError as error:  # its own kind, also for a full disk
+            raise OSError(f"{path} could not be written: {error}") from error
 
     def is_finite(self) -> bool:
         """Neither a weight nor a mixture holds a NaN or an infinity."""

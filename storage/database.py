@@ -19,6 +19,7 @@ from storage.migrations import Migration
 from storage.tables import meta
 
 APPLICATION = "labeler"
+PAGES = 1_000  # copied between two signs of progress
 BUSY_SECONDS = 30  # how long a write waits for another process before 'database is locked'
 
 
@@ -112,6 +113,20 @@ class Database:
             if self._looker is None:
                 self._looker = sqlite3.connect(self.path, BUSY_SECONDS, check_same_thread=False)
             return int(self._looker.execute("PRAGMA data_version").fetchall()[0][0])  # all: one row left is a lock left
+
+    def copy_to(self, path: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
+        """One moment of the database as a new file, while others write. `on_progress` gets pages copied, pages in all.
+
+        The moment is held by a reading transaction: without one, each write by others would begin the copy anew.
+        """
+        told = on_progress or (lambda done, total: None)
+        with (
+            contextlib.closing(sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None)) as source,
+            contextlib.closing(sqlite3.connect(path)) as target,
+        ):
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM meta").fetchall()  # a transaction sees the moment of its first look
+            source.backup(target, pages=PAGES, progress=lambda _, left, total: told(total - left, total), sleep=0)
 
     def __enter__(self) -> Self:
         return self

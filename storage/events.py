@@ -60,7 +60,7 @@ class EventTables(Database):
         db.execute(sa.insert(events), rows)
         decided = [new.sample_id for new in new_events if new.kind in STATE_KINDS]
         changed = {*decided, *targets.sample_ids, *(new.sample_id for new in new_events if new.kind == "undo")}
-        _derive_states(db, changed)
+        derive_states(db, changed)
         db.execute(sa.delete(leases).where(leases.c.sample_id.in_(values_of(decided))))
         undos = {new.group_id or new.uid: new for new in new_events if new.kind == "undo"}  # the last one of a group
         for new in undos.values():
@@ -286,7 +286,8 @@ def states_at(event_id: int | None) -> sa.FromClause:
     return sample_states if event_id is None else derived(at=event_id).subquery("then")
 
 
-def _derive_states(db: Connection, sample_ids: Iterable[int]) -> None:
+def derive_states(db: Connection, sample_ids: Iterable[int]) -> None:
+    """Write the states of these samples anew, inside a writing transaction."""
     sample_ids = list(sample_ids)
     db.execute(sa.delete(sample_states).where(sample_states.c.sample_id.in_(values_of(sample_ids))))
     db.execute(sa.insert(sample_states).from_select(STATE_COLUMNS, derived(sample_ids)))

@@ -24,6 +24,7 @@ from storage.processes import runs
 from storage.values import Sample
 
 DEFAULT_MEGAPIXELS = 50
+INCOMING, DAMAGED = ".incoming", ".damaged"  # inside images/: being written; found to be something else
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 BROWSER_TYPES = {
     "JPEG": "image/jpeg",
@@ -110,6 +111,14 @@ def read_image(project_folder: Path, sample: Sample) -> np.ndarray:
     return decode(path.read_bytes(), max(DEFAULT_MEGAPIXELS, sample.width * sample.height / 1e6))[0]
 
 
+def is_as_imported(project_folder: Path, sample: Sample) -> bool:
+    """Whether the original has the hash of the record. OSError, ValueError or IndexError where it cannot be read."""
+    path = Path(project_folder) / sample.file
+    if sample.row is not None:
+        return sha256_of_row(np.array(pack(str(path))[sample.row])) == sample.sha256
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sample.sha256
+
+
 def encoded(project_folder: Path, sample: Sample) -> tuple[bytes, str]:
     """What a browser can show, and its media type: the original's own bytes where it can show them, else PNG."""
     path = Path(project_folder) / sample.file
@@ -166,6 +175,20 @@ def keep_original(project_folder: Path, data: bytes, sha256: str, format_: str, 
     return file
 
 
+def put_back(project_folder: Path, file: str, data: bytes) -> None:
+    """An original that was gone or damaged, whole again. What was in its place is moved aside, never deleted."""
+    move_aside(project_folder, file)
+    _write(project_folder, project_folder / file, data)
+
+
+def move_aside(project_folder: Path, file: str) -> None:
+    """What is in the place of an original and is not it goes into images/.damaged."""
+    target, aside = project_folder / file, project_folder / "images" / DAMAGED
+    if target.exists():
+        aside.mkdir(parents=True, exist_ok=True)
+        os.replace(target, aside / f"{uuid.uuid4().hex[:8]}-{target.name}")
+
+
 def keep_pack(project_folder: Path, images: np.ndarray) -> str:
     """Store an array of images as one file; returns its path relative to the project folder."""
     with _incoming(project_folder) as (file, unfinished):
@@ -175,6 +198,14 @@ def keep_pack(project_folder: Path, images: np.ndarray) -> str:
         _on_disk(file)
         os.replace(unfinished, project_folder / name)
     return name
+
+
+def sha256_of_pack(images: np.ndarray) -> str:
+    """The hash that `keep_pack` would name this array by."""
+    with open(os.devnull, "wb") as nowhere:
+        hashed = _Hashed(nowhere)
+        np.save(hashed, np.ascontiguousarray(images), allow_pickle=False)
+    return hashed.sha256.hexdigest()
 
 
 class _Hashed:
@@ -191,10 +222,14 @@ class _Hashed:
 
 def clear_incoming(project_folder: Path) -> None:
     """Remove what imports left half written that were killed."""
-    for unfinished in (project_folder / "images" / ".incoming").glob("*-*"):
-        pid = unfinished.name.partition("-")[0]
-        if not pid.isdecimal() or not runs(int(pid)):
-            unfinished.unlink(missing_ok=True)
+    for unfinished in left_incoming(project_folder):
+        unfinished.unlink(missing_ok=True)
+
+
+def left_incoming(project_folder: Path) -> list[Path]:
+    """Half-written originals of processes that run no more."""
+    named = [(path, path.name.partition("-")[0]) for path in (project_folder / "images" / INCOMING).glob("*-*")]
+    return [path for path, pid in named if not pid.isdecimal() or not runs(int(pid))]
 
 
 def _write(project_folder: Path, target: Path, data: bytes) -> None:
@@ -209,7 +244,7 @@ def _write(project_folder: Path, target: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def _incoming(project_folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A file to be written and then renamed; gone when that does not come to pass."""
-    incoming = project_folder / "images" / ".incoming"
+    incoming = project_folder / "images" / INCOMING
     incoming.mkdir(parents=True, exist_ok=True)
     unfinished = incoming / f"{os.getpid()}-{uuid.uuid4().hex}"
     try:

@@ -95,6 +95,11 @@ class VersionTables(Database):
             row = db.execute(query).first()
         return _version(row) if row is not None else None
 
+    def next_version(self) -> int:
+        """The number of the version to come: pruned ones keep theirs."""
+        with self._reading() as db:
+            return int(db.scalar(select(sa.func.coalesce(sa.func.max(versions.c.version), 0))) or 0) + 1
+
     def drop_version(self, version: int) -> None:
         """Mark a version whose arrays are gone."""
         with self._writing() as db:
@@ -124,7 +129,9 @@ def _described(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def _alive(row: sa.Row[Any]) -> bool:
-    if time.time() - row.heartbeat >= SILENT_SECONDS:
+    if (
+        abs(time.time() - row.heartbeat) >= SILENT_SECONDS
+    ):  # one from the future was written before a clock was set back
         return False
     return row.host != socket.gethostname() or runs(row.pid)
 

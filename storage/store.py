@@ -8,14 +8,15 @@ import sqlalchemy as sa
 
 from storage.accounts import AccountTables
 from storage.classes import ClassTables
-from storage.events import EventTables, derived
+from storage.events import EventTables
 from storage.groups import GroupTables
 from storage.history import HistoryTables
 from storage.leases import LeaseTables
 from storage.past import PastTables
 from storage.processes import ProcessTables, SettingTables, VersionTables
+from storage.repairs import RepairTables, held_for_ever, missing_triggers, wrong_states
 from storage.samples import SampleTables
-from storage.tables import classes, events, sample_states, samples, settings
+from storage.tables import classes, events, samples, settings
 from storage.values import Class, Moment
 
 
@@ -31,6 +32,7 @@ class Store(
     ProcessTables,
     VersionTables,
     SettingTables,
+    RepairTables,
 ):
     """Each base is one topic and one file. Every public method is one transaction, except where it says chunks."""
 
@@ -66,13 +68,10 @@ class Store(
             problems = [f"SQLite: {row[0]}" for row in db.exec_driver_sql("PRAGMA integrity_check") if row[0] != "ok"]
             for row in db.exec_driver_sql("PRAGMA foreign_key_check"):
                 problems.append(f"Row {row[1]} of {row[0]} points at a row of {row[2]} that is not there.")
-            kept, true = sa.select(sample_states), derived()
-            wrong = {row[0] for row in db.execute(sa.except_(kept, true))}
-            wrong |= {row[0] for row in db.execute(sa.except_(true, kept))}
-            problems += [
-                f"The state of sample {sample_id} does not follow from its events." for sample_id in sorted(wrong)
-            ]
-            triggers = set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
-        for name in sorted({"events_keep_update", "events_keep_delete"} - triggers):
-            problems.append(f"The trigger {name}, which keeps events from being changed, is missing.")
+            for sample_id in wrong_states(db):
+                problems.append(f"The state of sample {sample_id} does not follow from its events.")
+            for sample_id in held_for_ever(db):
+                problems.append(f"Sample {sample_id} is never asked: its lease was made while the clock was wrong.")
+            for name in missing_triggers(db):
+                problems.append(f"The trigger {name}, which keeps events from being changed, is missing.")
         return problems

@@ -33,6 +33,8 @@ COMMANDS = [
     "simulate",
     "regimes",
     "check",
+    "backup",
+    "restore",
 ]
 QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16}
 

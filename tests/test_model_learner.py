@@ -244,3 +244,8 @@ def test_no_images_and_a_foreign_file_are_refused_in_one_line(tmp_path):
 
 def test_the_warm_up_grows_with_the_images():
     assert [warm_up_steps(n) for n in (2, 1300, 20_000, 60_000)] == [22, 322, 650, 1000]
+
+
+def test_weights_that_cannot_be_written_are_an_os_error_that_says_where(trained, tmp_path):
+    with pytest.raises(OSError, match=r"missing/m\.safetensors could not be written: .*No such file"):
+        trained[1].save(tmp_path / "missing" / "m.safetensors")

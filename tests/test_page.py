@@ -378,6 +378,34 @@ def test_an_image_that_somebody_else_answered_meanwhile_leaves_the_screen(projec
     assert on_screen(page) in project.store.held("ann", client), "what is still open is taken again"
 
 
+def test_the_image_on_screen_stays_leased_as_long_as_it_is_in_sight(
+    project: Project, browser: Browser, url: str
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    page.goto(url)
+    page.fill("dialog.who input", "ann")
+    page.keyboard.press("Enter")
+    expect(page.locator(IMAGE)).to_be_visible()
+    client = page.get_attribute("[data-client]", "data-client") or ""
+    store = project.store
+    store.renew("ann", client, store.held("ann", client), seconds=10)
+    shown = on_screen(page)
+    page.clock.fast_forward(41_000)  # milliseconds; the page renews every 40 seconds
+    end = time.monotonic() + 20
+    while seconds_left(project, shown) < 60:
+        assert time.monotonic() < end, "the lease was not renewed"
+        time.sleep(0.05)
+    context.close()
+
+
+def seconds_left(project: Project, sample_id: int) -> float:
+    with project.store._reading() as db:
+        expires = db.exec_driver_sql("SELECT expires FROM leases WHERE sample_id = ?", (sample_id,)).scalar()
+    return float(expires or 0) - time.time()
+
+
 def test_an_answer_under_way_survives_a_lost_name_and_the_end_of_the_page(project: Project, visit: Visitors) -> None:
     visit.allowed = (*AWAY, "401")
     page = visit()

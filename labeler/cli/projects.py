@@ -256,17 +256,31 @@ def print_some(lines: list[str], whole: str) -> None:
         print(f"  and {len(lines) - SHOWN:,} more; {whole}", file=sys.stderr)
 
 
-@app.command(epilog="Example: labeler check flowers")
-def check(project: ProjectFolder, as_json: AsJson = False) -> None:
+@app.command(epilog="Example: labeler check flowers --repair")
+def check(
+    project: ProjectFolder,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what can be, one line each. No label and no original is ever deleted."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Test the database, the image files and the published models. Exit code 1 when something is wrong."""
     from labeler import Project
-    from labeler.check import check as check_project
+    from labeler import check as checks
 
     with Project.open(project) as p, progress(f"Checking {project}") as bar:
-        wrong = check_project(p.folder, p.store, bar)
+        if repair:
+            repaired, found = checks.repair(p.folder, p.store, bar)
+        else:
+            repaired, found = [], checks.check(p.folder, p.store, bar)
+    wrong, leftovers = ([f.text for f in found if f.wrong is is_wrong] for is_wrong in (True, False))
     if as_json:
-        print_json({"ok": not wrong, "wrong": wrong})
+        print_json({"ok": not wrong, "wrong": wrong, "leftovers": leftovers, "repaired": repaired})
     else:
-        print("\n".join(wrong) if wrong else f"{project}: all is well")
+        for line in [f"mended: {line}" for line in repaired] + wrong + [f"harmless: {line}" for line in leftovers]:
+            print(line)
+        if not wrong:
+            print(f"{project}: all is well")
     if wrong:
         raise ValueError(f"{project}: {count(len(wrong), 'thing')} wrong, listed above.")

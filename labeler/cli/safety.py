@@ -1,0 +1,62 @@
+"""Commands that keep a project safe: a backup as one file, and a project made of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, progress
+from labeler.cli.projects import print_some
+
+if TYPE_CHECKING:
+    from labeler.backup import Copied
+
+ZipFile = Annotated[Path, typer.Argument(metavar="OUT.zip", help="The backup.", readable=False)]
+
+
+@app.command(epilog="Example: labeler backup flowers flowers-monday.zip")
+def backup(project: ProjectFolder, out: ZipFile, as_json: AsJson = False) -> None:
+    """Write labels, images and the newest model to one zip, of one moment, also while people label."""
+    from labeler import Project
+    from labeler.backup import backup as back_up
+
+    with Project.open(project) as p, progress(f"Writing {out}") as bar:
+        copied = back_up(p, out, bar)
+    if as_json:
+        print_json(copied.report() | {"out": str(out)})
+    else:
+        print(f"{out}: {told(copied)}. Bring it back with: labeler restore {out} FOLDER")
+        if copied.by_path:
+            n = count(len(copied.by_path), "image is", "images are")
+            print(f"{n} kept where they were imported from and not in it, such as {copied.by_path[0]}")
+    faults = [f"{file}: the file is gone" for file in copied.missing]
+    faults += [f"{file}: the file is not what was imported" for file in copied.changed]
+    print_some(faults, "--json lists them all")
+    if faults:
+        raise ValueError(f"{out} is written, but originals were gone or changed, listed above. See `labeler check`.")
+
+
+@app.command(epilog="Example: labeler restore flowers-monday.zip flowers")
+def restore(
+    out: ZipFile,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder of the project.", readable=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Make a project of a backup, in a new folder. Every file is compared with what was backed up."""
+    from labeler.backup import restore as bring_back
+
+    with progress(f"Reading {out}") as bar:
+        copied = bring_back(out, folder, bar)
+    gone = [file for file in copied.by_path if not Path(file).is_file()]
+    if as_json:
+        print_json(copied.report() | {"folder": str(folder), "by_path_gone": gone})
+        return
+    print(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {folder}")
+    if copied.by_path:
+        where = f"; {len(gone):,} of them are not there" if gone else ", and are there"
+        print(f"{count(len(copied.by_path), 'image was', 'images were')} kept where they were imported from{where}.")
+
+
+def told(copied: "Copied") -> str:
+    model = f"model version {copied.version}" if copied.version is not None else "no model"
+    return f"{count(copied.samples, 'image')}, {count(copied.last_event_id, 'event')}, {model}"

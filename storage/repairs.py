@@ -1,0 +1,77 @@
+"""Mending the database: what follows from the events is derived again, what holds for a moment only is taken away."""
+
+import time
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, or_, select
+
+from storage.database import Database
+from storage.events import derive_states, derived
+from storage.migrations import m0001_first
+from storage.tables import imports, leases, processes, sample_states, samples
+
+LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
+
+
+class RepairTables(Database):
+    def repair(self) -> list[str]:
+        """Mend what can be, in one transaction; what was done, one line each. Events are never touched.
+
+        A database that SQLite itself finds damaged is left as it is: writing would make it worse.
+        """
+        done: list[str] = []
+        with self._reading() as db:  # labels may be written meanwhile
+            if [row[0] for row in db.exec_driver_sql("PRAGMA integrity_check")] != ["ok"]:
+                return done
+        with self._writing() as db:
+            for name in missing_triggers(db):
+                db.exec_driver_sql(next(s for s in m0001_first.STATEMENTS if s.startswith(f"CREATE TRIGGER {name} ")))
+                done.append(f"The trigger {name} was missing and keeps events from being changed again.")
+            if wrong := wrong_states(db):
+                derive_states(db, wrong)
+                done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
+            if n := db.execute(sa.delete(leases).where(_no_lease(time.time()))).rowcount:
+                done.append(f"Leases that had run out, or never would, were taken away: {n:,}.")
+        return done
+
+    def leases_run_out(self) -> int:
+        """How many are left of tabs that were closed: harmless, as anybody may take them over."""
+        with self._reading() as db:
+            return int(db.scalar(select(sa.func.count()).where(leases.c.expires <= time.time())) or 0)
+
+    def clear_running(self) -> None:
+        """Take away leases and roles. For a copy: nobody has it on screen, and nothing runs on it."""
+        with self._writing() as db:
+            db.execute(sa.delete(leases))
+            db.execute(sa.delete(processes))
+
+    def origins(self) -> dict[int, tuple[str, str]]:
+        """Sample id -> (source, part) of the import that brought it."""
+        query = select(samples.c.id, imports.c.source, imports.c.part).join(
+            imports, imports.c.id == samples.c.import_id
+        )
+        with self._reading() as db:
+            return {row.id: (row.source, row.part) for row in db.execute(query)}
+
+
+def wrong_states(db: Connection) -> list[int]:
+    """Ascending ids of the samples whose state does not follow from their events."""
+    kept, true = select(sample_states), derived()
+    return sorted({row[0] for query in (sa.except_(kept, true), sa.except_(true, kept)) for row in db.execute(query)})
+
+
+def missing_triggers(db: Connection) -> list[str]:
+    there = set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
+    return sorted({"events_keep_update", "events_keep_delete"} - there)
+
+
+def held_for_ever(db: Connection) -> list[int]:
+    """Ids of samples that nobody is asked: their lease ends in a future that no lease reaches."""
+    query = select(leases.c.sample_id).where(leases.c.expires > time.time() + LONGEST_LEASE)
+    return list(db.scalars(query.order_by(leases.c.sample_id)))
+
+
+def _no_lease(now: float) -> sa.ColumnElement[bool]:
+    nowhere = leases.c.sample_id.not_in(select(samples.c.id))
+    decided = leases.c.sample_id.in_(select(sample_states.c.sample_id))
+    return or_(leases.c.expires <= now, leases.c.expires > now + LONGEST_LEASE, nowhere, decided)

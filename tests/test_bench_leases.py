@@ -1,0 +1,21 @@
+"""Leases under load, a few seconds of `make bench-leases`: nothing is served twice, lost, doubled or refused."""
+
+from pathlib import Path
+
+import pytest
+from bench_leases import measure, twice
+
+CLEAN = {"twice": 0, "errors": 0, "lost": 0, "doubled": 0}
+
+
+@pytest.mark.parametrize(("kind", "samples"), [("threads", 400), ("processes", 200)])
+def test_sixteen_clients_at_once_never_have_the_same_sample(kind: str, samples: int, tmp_path: Path) -> None:
+    tally = measure(tmp_path, kind, samples)
+    assert {name: tally[name] for name in CLEAN} == CLEAN
+    assert tally["served"] >= samples
+    assert tally["abandoned"] > 0
+    assert tally["offered again"] > 0
+
+
+def test_a_sample_that_two_had_at_once_is_counted() -> None:
+    assert twice([(1, "a", 0.0, 2.0), (1, "b", 1.0, 3.0), (1, "c", 3.5, 4.0), (2, "b", 1.0, 3.0)]) == 1
