@@ -4,6 +4,7 @@ from storage.store import Store
 from storage.values import (
     AlreadyRunning,
     Class,
+    ClassEvent,
     Event,
     Import,
     NewEvent,
@@ -17,6 +18,7 @@ from storage.values import (
 __all__ = [
     "AlreadyRunning",
     "Class",
+    "ClassEvent",
     "Event",
     "Import",
     "NewEvent",

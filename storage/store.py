@@ -6,15 +6,25 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from storage.classes import ClassTables
+from storage.classes import ACTIVE, KEPT, ClassTables, derived_classes
 from storage.events import EventTables, derived
 from storage.leases import LeaseTables
 from storage.processes import ProcessTables, SettingTables, VersionTables
 from storage.samples import SampleTables
+from storage.surgery import SurgeryTables
 from storage.tables import classes, events, sample_states, samples, settings
 
 
-class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, VersionTables, SettingTables):
+class Store(
+    SurgeryTables,
+    ClassTables,
+    SampleTables,
+    EventTables,
+    LeaseTables,
+    ProcessTables,
+    VersionTables,
+    SettingTables,
+):
     """Each base is one topic and one file. Every public method is one transaction, except where it says chunks."""
 
     @classmethod
@@ -33,7 +43,7 @@ class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, 
     def known(self) -> tuple[Any, ...]:
         """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings."""
         newest = sa.select(sa.func.max(events.c.id), sa.select(sa.func.max(samples.c.id)).scalar_subquery())
-        in_order = sa.select(classes.c.id).where(classes.c.archived_at.is_(None)).order_by(classes.c.position)
+        in_order = sa.select(classes.c.id, classes.c.name).where(ACTIVE).order_by(classes.c.position, classes.c.id)
         with self._reading() as db:
             found = (newest, in_order, sa.select(settings).order_by(settings.c.key))
             return tuple(row for query in found for row in db.execute(query).all())
@@ -50,7 +60,15 @@ class Store(ClassTables, SampleTables, EventTables, LeaseTables, ProcessTables, 
             problems += [
                 f"The state of sample {sample_id} does not follow from its events." for sample_id in sorted(wrong)
             ]
+            kept, true = sa.select(classes.c.id, *(classes.c[name] for name in KEPT)), derived_classes()
+            differ = {
+                row[0] for one, other in ((kept, true), (true, kept)) for row in db.execute(sa.except_(one, other))
+            }
+            problems += [
+                f"The class with id {class_id} does not follow from its events." for class_id in sorted(differ)
+            ]
             triggers = set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
-        for name in sorted({"events_keep_update", "events_keep_delete"} - triggers):
+        kept_by = {f"{table}_keep_{how}" for table in ("events", "class_events") for how in ("update", "delete")}
+        for name in sorted(kept_by - triggers):
             problems.append(f"The trigger {name}, which keeps events from being changed, is missing.")
         return problems

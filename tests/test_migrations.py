@@ -52,8 +52,9 @@ def test_a_failed_migration_leaves_the_database_as_it_was(database: Path, monkey
     before = database.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "MIGRATIONS", [*migrations.MIGRATIONS, add_a_table, fail_at_the_end])
+        n = len(migrations.MIGRATIONS)
         with pytest.raises(
-            ValueError, match=r"could not be upgraded from schema 1 to 3 and is left as it was.*no_such"
+            ValueError, match=rf"could not be upgraded from schema {n - 2} to {n} and is left as it was.*no_such"
         ):
             Store.open(database)
     assert database.read_bytes() == before

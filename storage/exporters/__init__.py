@@ -20,7 +20,8 @@ def export(
 
     csv and jsonl: `out` is the file, or a folder in which labels.csv or labels.jsonl is written. folder: `out` is a new
     or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure and flagged
-    samples are in the table with an empty class, never in a class folder. A labeled image whose original is
+    samples are in the table with an empty class, never in a class folder, and so are those labeled as a class that is
+    archived now, with its name. A labeled image whose original is
     gone, or is not what was imported, has its label in the table and no file: with the folder format `left_out` lists
     them, and `missing` and `changed` count them.
     """
@@ -44,7 +45,7 @@ def export(
     kinds = Counter(row["status"] for row in rows)
     classes = Counter(row["class"] for row in rows if row["status"] == "label")
     return {
-        **{kind: kinds[kind] for kind in STATE_KINDS},
+        **{kind: kinds[kind] for kind in (*STATE_KINDS, "archived")},
         "open": store.counts()["open"],
         **more,
         "classes": {one.name: classes[one.name] for one in store.classes()},

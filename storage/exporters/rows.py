@@ -30,16 +30,19 @@ COLUMNS = (
 
 
 def decided(store: Store) -> list[dict[str, Any]]:
-    """One row for each sample that is labeled, skipped, unsure or flagged, by sample id. Gold images are no labels."""
-    names = {one.id: one.name for one in store.classes(archived=True)}
+    """One row for each sample that is labeled, skipped, unsure or flagged, by sample id. Gold images are no labels.
+
+    A label of a merged class is one of the class it was merged into; one of an archived class has that for a status.
+    """
+    classes, root = {one.id: one for one in store.classes(archived=True)}, store.roots()
     return [
         {
             "sample_id": sample.id,
             "name": sample.name,
             "sha256": sample.sha256,
-            "status": event.kind,
-            "class": names.get(event.class_id) if event.class_id is not None else None,
-            "class_id": event.class_id,
+            "status": "archived" if one is not None and one.archived else event.kind,
+            "class": one.name if one is not None else None,
+            "class_id": one.id if one is not None else None,
             "annotator": event.annotator,
             "time": datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds"),
             "event_id": event.id,
@@ -50,6 +53,7 @@ def decided(store: Store) -> list[dict[str, Any]]:
         }
         for sample, event in store.decisions()
         if sample.split != "gold"
+        for one in [classes[root[event.class_id]] if event.class_id is not None else None]
     ]
 
 

@@ -57,7 +57,7 @@ def write_tree(
 
 def _write(store: Store, folder: Path, out: Path, rows: list[dict[str, Any]], on_progress: Progress) -> list[LeftOut]:
     labeled = [row for row in rows if row["status"] == "label"]
-    classes = store.classes(archived=True)
+    classes = store.classes()
     present = {row["class_id"] for row in labeled}
     names = Names()
     names.unique("labels.csv")
