@@ -52,6 +52,11 @@ class ClassTables(Database):
         with self._reading() as db:
             return roots(db)
 
+    def counted_as(self) -> dict[int, int]:
+        """As `roots`, without the classes whose labels count as an archived one."""
+        with self._reading() as db:
+            return counted_as(db)
+
     def class_events(self) -> list[ClassEvent]:
         """Every change of a class, oldest first."""
         query = select(class_events, annotators.c.name.label("annotator")).outerjoin(
