@@ -105,6 +105,7 @@ def test_a_split_takes_a_list_of_ids_and_names_and_tells_the_group(
 @pytest.mark.parametrize(
     "words",
     [
+        [],
         ["add", "P", " "],
         ["add", "P", "owl", "owl"],
         ["rename", "P", "cat", ""],

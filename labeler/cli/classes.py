@@ -26,7 +26,6 @@ class ListedByDefault(TyperGroup):
 
 classes = typer.Typer(
     cls=ListedByDefault,
-    no_args_is_help=True,
     rich_markup_mode=None,
     epilog="Example: labeler classes flowers, or labeler classes merge flowers dogrose --into rose",
     help="List a project's classes, or change them: labels stay as they were given, and the model goes on.",

@@ -172,7 +172,10 @@ def print_status(report: dict[str, Any]) -> None:
     images = count(report["samples"] - report["gold"], "image")
     print(f"{short(report['name'])}: {report['labeled']:,} of {images} labeled")
     print(f"  open {report['open']:,}, skipped {report['skipped']:,}, unsure {report['unsure']:,}, ", end="")
-    print(f"flagged {report['flagged']:,}, gold {report['gold']:,}, kept for measuring {report['measure']:,}")
+    print(f"flagged {report['flagged']:,}, ", end="")
+    if report["archived"]:
+        print(f"of archived classes {report['archived']:,}, ", end="")
+    print(f"gold {report['gold']:,}, kept for measuring {report['measure']:,}")
     for c in report["classes"]:
         print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
     if report["model"] is None:
