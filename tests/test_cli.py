@@ -20,7 +20,20 @@ from model import ACQUISITIONS
 
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["demo", "new", "import", "serve", "train", "status", "export", "generate", "simulate", "regimes", "check"]
+COMMANDS = [
+    "classes",
+    "demo",
+    "new",
+    "import",
+    "serve",
+    "train",
+    "status",
+    "export",
+    "generate",
+    "simulate",
+    "regimes",
+    "check",
+]
 QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16}
 
 
