@@ -211,8 +211,8 @@ def roots(db: Connection) -> dict[int, int]:
     found = {}
     for class_id in into:
         root = class_id
-        while into[root] is not None:  # never in a circle: nothing is merged into a class that is merged
-            root = into[root]
+        for _ in into:  # no circles: nothing is merged into a class that is merged
+            root = root if into[root] is None else into[root]
         found[class_id] = root
     return found
 

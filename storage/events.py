@@ -119,8 +119,10 @@ class EventTables(Database):
             query = query.join(samples, samples.c.id == sample_states.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
             class_ids = counted_as(db)
-            found = db.execute(query.order_by(sample_states.c.sample_id)).all()
-        return {sample_id: class_ids[class_id] for sample_id, class_id in found if class_id in class_ids}
+            found = dict(db.execute(query.order_by(sample_states.c.sample_id)).all())
+        if all(class_ids.get(class_id) == class_id for class_id in set(found.values())):
+            return found
+        return {sample_id: class_ids[class_id] for sample_id, class_id in found.items() if class_id in class_ids}
 
     def label_counts(self) -> dict[int, int]:
         """Class id -> labels that were given as this very class and hold, whatever became of the class. Not of gold."""
