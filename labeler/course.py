@@ -104,7 +104,7 @@ def _until_done(project: Project, report: Report, until_settled: bool, on_progre
             course = Course(project, learning, report, on_progress, lookout)
             if not course.run(until_settled):
                 return
-            # images or classes were added: begin again on all of them, from the newest version
+            # images were added: begin again on all of them, from the newest version
     finally:
         report.lost.set()
         lookout.join(5)
@@ -146,18 +146,21 @@ class Course:
         self.began_at_step = 0  # after the last divergence
         self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = 0.0
-        self.published: tuple[int, str] | None = None  # (event id, acquisition) of the newest version of this course
+        self.names = [c.name for c in self.store.classes()]
+        self.published: tuple[int, str, list[str]] | None = None  # event id, acquisition, class names of the newest one
         self.changed_at_step = 0
         self.history: list[float] = []  # total loss, one entry a step since the last change
 
     def run(self, until_settled: bool) -> bool:
-        """True when a new learner is due, mostly for images or classes that were added; False when it is done."""
+        """True when a new learner is due, mostly for images that were added; False when it is done."""
         if self.learning.resume():
             self.say("learning")
         self.learning.sync()
         while not self.report.lost.is_set():
             seen = self.lookout.news
             try:
+                if not self._follow_classes():
+                    return True
                 if self._turn(until_settled):
                     continue
             except FloatingPointError as e:
@@ -234,14 +237,22 @@ class Course:
     def _outgrown(self) -> bool:
         if self.published is None or self.learning.learner.warming_up:
             return False
-        classes = [c.id for c in self.store.classes()] != self.learning.class_ids
-        return classes or self.store.last_sample_id() != self.learning.sample_ids[-1]
+        return bool(self.store.last_sample_id() != self.learning.sample_ids[-1])
+
+    def _follow_classes(self) -> bool:
+        """Go on with the classes as they are now; False when there is none left."""
+        classes = self.store.classes()
+        if classes and [c.id for c in classes] != self.learning.class_ids:
+            self.learning = self.learning.reclassed()
+            self._begin_again()
+        self.names = [c.name for c in classes]  # they go into the published file
+        return bool(classes)
 
     def _publish(self) -> None:
         acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)
         version = self.learning.publish(acquisition)
         self.published_at = time.monotonic()
-        self.published = (self.learning.last_event_id, acquisition)
+        self.published = (self.learning.last_event_id, acquisition, self.names)
         self.report.info = {**self.report.info, "version": version}
         self.lookout.tell()  # the ranker: what was committed since this version began is not in its ranking
 
@@ -274,7 +285,7 @@ class Course:
             self._publish()
             return True
         acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)
-        if self.published != (learning.last_event_id, acquisition):  # a skip, an undo, another acquisition
+        if self.published != (learning.last_event_id, acquisition, self.names):  # a skip, an undo, another acquisition
             self._publish()
             return True
         if not learner.labels or self._settled():

@@ -259,13 +259,13 @@ def usual_part(source: Source, gold: bool) -> str:
 
 
 def class_ids_for(source: Source, part: str, store: Store) -> dict[str, int]:
-    """Label -> class id; classes the project does not have yet are added.
+    """Label -> class id; classes the project does not have yet are added. That of a merged class counts as the other.
 
     Whole numbers (IDX files, .npz without names) mean the project's classes in their order, where it has classes.
     """
     labels = in_order({item.label for item in source.items(part) if item.label is not None}, source.classes)
     classes = store.classes()
-    known = {one.name: one.id for one in classes}
+    known = {one.name: one.id for one in store.classes(archived=True) if not one.archived}
     if isinstance(source, ArraySource) and source.classes is None and classes and not known.keys() & set(labels):
         numbers = [int(label) for label in labels if label.isdecimal()]
         if len(numbers) == len(labels):

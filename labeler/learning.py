@@ -3,6 +3,7 @@
 The trainer process and `labeler simulate` both go through here; neither has a loop of learning of its own.
 """
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -56,7 +57,7 @@ class Learning:
             )
         self.pool = self._positions(self.store.sample_ids("pool"))
         self.gold = self.store.gold()
-        gold_ids, measure_ids = np.fromiter(self.gold, np.int64, len(self.gold)), self.store.sample_ids("measure")
+        gold_ids, measure_ids = self.store.sample_ids("gold"), self.store.sample_ids("measure")
         held_out = np.zeros(len(self.sample_ids), bool)
         held_out[self._positions(gold_ids)] = held_out[self._positions(measure_ids)] = True
         self.rng = np.random.default_rng(rng_seed)
@@ -99,16 +100,48 @@ class Learning:
         file = self.project.folder / row.folder / "model.safetensors"
         try:
             model = checkpoint.load(file)
-            if model.header["class_ids"] != self.class_ids[: len(model.header["class_ids"])] or not model.is_finite():
+            before = model.header["class_ids"]
+            if not model.is_finite():
                 return False
-            self.learner.resume(model.vae, row.steps)
+            self.learner.resume(model.vae, row.steps, self._sources(before), model.mixtures)
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
         self.sync()
         self.learned_event_id = row.metrics["learned_event_id"]
         since = np.unique([e.sample_id for e in self.store.events(after=self.learned_event_id)]).astype(np.int64)
-        self.learner.count_as_learned(set(self.learner.labels) - set(self._positions(since).tolist()))
+        known = {p for p, y in self.learner.labels.items() if self.class_ids[y] in before}
+        self.learner.count_as_learned(known - set(self._positions(since).tolist()))
         return True
+
+    def reclassed(self) -> "Learning":
+        """The same learner on the classes as they are now. Whoever ranks with this one still has the old classes."""
+        now, learner = copy.copy(self), self.learner
+        now.class_ids = [c.id for c in self.store.classes()]
+        was = {p: self.class_ids[y] for p, y in learner.labels.items() if not learner.lacks_steps(p)}
+        learner.reclass(now._sources(self.class_ids))
+        now.gold, now.look, now._waiting, now.last_event_id = self.store.gold(), None, [], -1
+        now.sync()
+        root = self.store.roots()
+        learner.count_as_learned({p for p, y in learner.labels.items() if root.get(was.get(p, 0)) == now.class_ids[y]})
+        return now
+
+    def _sources(self, before: Sequence[int]) -> list[list[int]]:
+        """Of each class the columns of a network for the classes `before` that it goes on from (model/columns.py)."""
+        root = self.store.roots()
+        came_from: dict[int, int | None] = {}  # of a class that was taken out of another one, that one
+        for e in self.store.class_events():
+            if e.kind in ("split", "unmerge", "restore"):
+                came_from[e.now.id] = e.came_from
+        sources = []
+        for class_id in self.class_ids:
+            columns = [i for i, old in enumerate(before) if root.get(old) == class_id]
+            looked_at, origin = {class_id}, came_from.get(class_id)
+            while not columns and origin is not None and origin not in looked_at:
+                columns = [i for i, old in enumerate(before) if old in (origin, root[origin])]
+                looked_at.add(origin)
+                origin = came_from.get(origin)
+            sources.append(columns)
+        return sources
 
     def sync(self) -> bool:
         """Take over every label, correction and retraction committed since; True if the learner's labels changed."""
@@ -259,8 +292,10 @@ class Learning:
             terms["elbo"] = terms["log_px"] - terms["kl_z"] - terms["kl_y"]
             found |= {name: round(value, 3) for name, value in terms.items()} | {"validation_n": len(self.validation)}
         index = {class_id: i for i, class_id in enumerate(self.class_ids)}
-        gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[self.gold_positions]]
-        found |= _accuracy("gold", probs[self.gold_positions], gold)
+        known = self._positions(np.sort(np.fromiter(self.gold, np.int64, len(self.gold))))
+        known = np.intersect1d(self.gold_positions, known)  # without images of archived classes
+        gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[known]]
+        found |= _accuracy("gold", probs[known], gold)
         measured = self.store.labels(purpose=None, split="measure")
         positions = self._positions(np.sort(np.fromiter(measured, np.int64, len(measured))))
         labels = [index.get(measured[int(i)], -1) for i in self.sample_ids[positions]]

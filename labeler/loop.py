@@ -98,7 +98,7 @@ class Loop:
         return questions
 
     def answer(self, sample_id: int, cls: str | int, ms: int | None = None, uid: str | None = None) -> None:
-        """Label a sample. `cls` is a name or an index in classes() order."""
+        """Label a sample. `cls` is a name, that of a merged class too, or an index in classes() order."""
         self._decide("label", sample_id, self._class_id(cls), ms, uid)
 
     def answer_many(self, answers: Mapping[int, str | int], ms: int | None = None, uid: str | None = None) -> str:
@@ -180,7 +180,8 @@ class Loop:
         classes = self._store.classes()
         found = None
         if isinstance(cls, str):
-            found = next((one.id for one in classes if one.name == cls), None)
+            every = self._store.classes(archived=True)
+            found = next((one.id for one in every if one.name == cls and not one.archived), None)
         elif isinstance(cls, int | np.integer) and not isinstance(cls, bool) and 0 <= cls < len(classes):
             found = classes[cls].id
         if found is None:
@@ -251,7 +252,8 @@ class Loop:
     def _questions(self, picks: list[_Pick], published: Published | None) -> list[Question]:
         samples = {sample.id: sample for sample in self._store.samples(ids=(pick.sample_id for pick in picks))}
         names = {one.id: one.name for one in self._store.classes(archived=True)}
-        return [_question(samples[pick.sample_id], pick, published, names) for pick in picks]
+        counted_as = self._store.counted_as()
+        return [_question(samples[pick.sample_id], pick, published, names, counted_as) for pick in picks]
 
     def _asked_again(self, event: Event) -> Question:
         """The question that an event answered, as it was chosen then; what the model believes is from now."""
@@ -270,8 +272,10 @@ def _pick(sample_id: int, split: str, published: Published | None, ranking: Rank
     return _Pick(sample_id, "learn", ranking.acquisition, score, rank)
 
 
-def _question(sample: Sample, pick: _Pick, published: Published | None, names: dict[int, str]) -> Question:
-    probs = published.probs_of(sample.id) if published is not None else None
+def _question(
+    sample: Sample, pick: _Pick, published: Published | None, names: dict[int, str], counted_as: dict[int, int]
+) -> Question:
+    probs = published.probs_of(sample.id, counted_as) if published is not None else None
     top = sorted(probs.items(), key=lambda pair: -pair[1])[:2] if probs else []
     return Question(
         sample_id=sample.id,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from labeler.classes import Classes
 from labeler.loop import Loop
 from labeler.orders import Orders
 from labeler.published import Published, newest
@@ -24,6 +25,7 @@ class Project:
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder = folder
         self.store = store
+        self.classes = Classes(store)
         self.orders = Orders(store)
         self._published: Published | None = None
 

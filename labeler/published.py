@@ -60,10 +60,22 @@ class Published:
         i = int(np.searchsorted(self.sample_ids, sample_id))
         return i if i < len(self.sample_ids) and self.sample_ids[i] == sample_id else None
 
-    def probs_of(self, sample_id: int) -> dict[int, float] | None:
-        """Class id -> probability."""
+    def probs_of(self, sample_id: int, counted_as: Mapping[int, int]) -> dict[int, float] | None:
+        """Class id -> probability. Those of classes that were merged since add up, archived ones are left out.
+
+        `counted_as`: the store's, which knows what the classes of this version are now.
+        """
         i = self.position(sample_id)
-        return None if i is None else {c: float(p) for c, p in zip(self.class_ids, self.probs[i], strict=True)}
+        if i is None:
+            return None
+        found: dict[int, float] = {}
+        for class_id, p in zip(self.class_ids, self.probs[i].tolist(), strict=True):
+            if class_id in counted_as:
+                found[counted_as[class_id]] = found.get(counted_as[class_id], 0.0) + p
+        if len(found) == len(self.class_ids):
+            return found
+        total = sum(found.values())
+        return {class_id: p / total for class_id, p in found.items()} if total else None
 
 
 def home(folder: Path, version: int) -> Path:

@@ -1,6 +1,7 @@
 """Images of a class: a Gaussian mixture of what the encoder made of the class's labeled and surely predicted images."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,20 @@ class Mixtures:
         component = component.clamp_max(int(self.weights[label].nonzero().max()))
         spread = torch.einsum("nij,nj->ni", self.factors[label][component], noise)
         return self.means[label][component] + temperature * spread
+
+    def with_columns(self, sources: Sequence[Sequence[int]], mass: np.ndarray, fallback: "Mixtures") -> "Mixtures":
+        """Of each class to be the components of its `sources` (model/columns.py), of `fallback` where it has none."""
+        made = Mixtures(*(t.clone() for t in (fallback.weights, fallback.means, fallback.factors)))
+        for k, of in enumerate(map(list, sources)):
+            if not of:
+                continue
+            share = torch.from_numpy(np.asarray(mass)[of]).float()[:, None] if len(of) > 1 else torch.ones(1, 1)
+            weights = (self.weights[of] / self.weights[of].sum(1, keepdim=True) * share).flatten()
+            kept = weights.topk(COMPONENTS).indices if len(of) > 1 else torch.arange(COMPONENTS)
+            made.weights[k] = weights[kept] / weights[kept].sum()
+            made.means[k] = self.means[of].flatten(0, 1)[kept]
+            made.factors[k] = self.factors[of].flatten(0, 1)[kept]
+        return made
 
     def centres(self) -> torch.Tensor:
         """Mean of each class's mixture: (C, Z)."""

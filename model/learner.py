@@ -18,14 +18,16 @@ from torch import nn
 from model import generation, graph, mirror, objective
 from model.augment import augment, augment_vectors
 from model.checkpoint import Model
+from model.columns import FITTED_ON, Sources, fit_classifier, folded, same_columns, with_columns
 from model.critic import Critic, shifted
 from model.device import Device, StepWatch, best_device
 from model.features import Features, as_trained_on, config_for, to_unit
+from model.generation import Mixtures
 from model.head import Head
 from model.instant import EQUAL_SAY, Instant
 from model.networks import perceptual_layers
 from model.objective import Objective
-from model.ssvae import SSVAE, VAEConfig, sample_z, with_classes
+from model.ssvae import SSVAE, sample_z
 
 FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
 EXPLODED = 1000  # times the usual loss: a new label, or a term that sets in, raises it by less than ten times
@@ -166,13 +168,55 @@ class Learner:
         """Too few labels for pseudo-labels: a class without a label would be taught to be one of the others."""
         return len(self.labels) < 2 * self.n_classes and len(set(self.labels.values())) < self.n_classes
 
-    def resume(self, vae: SSVAE, step: int) -> None:
-        """Go on from a published network; it may know fewer classes than this learner."""
-        config = VAEConfig(**{**vars(vae.config), "n_classes": self.n_classes})
-        if (config.shape, config.likelihood) != (self.vae.config.shape, self.vae.config.likelihood):
-            raise ValueError(f"the stored model sees x of shape {config.shape}, this project {self.vae.config.shape}")
+    def resume(self, vae: SSVAE, step: int, sources: Sources | None = None, mixtures: Mixtures | None = None) -> None:
+        """Go on from a published network, and perhaps its mixtures.
+
+        `sources` (model/columns.py) where its classes are others than ours; without them it may know fewer.
+        """
+        shape, old = vae.config.shape, vae.config.n_classes
+        if (shape, vae.config.likelihood) != (self.vae.config.shape, self.vae.config.likelihood):
+            raise ValueError(f"the stored model sees x of shape {shape}, this project {self.vae.config.shape}")
+        if sources is None and old > self.n_classes:
+            raise ValueError(f"the network knows {old} classes and we {self.n_classes}: say which of them are ours")
+        sources = sources or [[i] if i < old else [] for i in range(self.n_classes)]
+        vae, mass = self._with_columns(vae, sources)
         self.step = step
-        self._start(vae if vae.config == config else with_classes(vae, config))
+        self._start(vae)
+        if mixtures is not None:
+            self.mixtures = mixtures.with_columns(sources, mass, self.mixtures)
+
+    def reclass(self, sources: Sources) -> None:
+        """Go on with other classes in the middle of training: see model/columns.py. The labels are to be set anew.
+
+        Features, graph and the place in the warm-up stay as they are.
+        """
+        (vae, _), (ema, mass) = (self._with_columns(network, sources) for network in (self.vae, self.ema))
+        kept = self.features, self._graph_due
+        mixtures, mirrored = self.mixtures, self.mirrored
+        self._start(vae)
+        self.ema = ema.requires_grad_(False).eval()
+        self.features, self._graph_due = kept
+        prior = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
+        self.mixtures = mixtures.with_columns(sources, mass, prior)
+        self.mirrored = torch.stack([mirrored[list(of)].all() if of else self.mirrored[0] for of in sources])
+        self.labels, self.steps_with = {}, {}
+        self._spread, self.graph_probs, self._changed = None, None, True
+
+    def _with_columns(self, vae: SSVAE, sources: Sources) -> tuple[SSVAE, np.ndarray]:
+        """The network for other classes, and the mass (C,) of its old ones: the mean of q(y|x) over some images."""
+        old = vae.config.n_classes
+        if same_columns(sources, old):
+            return vae, np.ones(old)
+        vae = vae.to(self.device.torch)
+        some = np.sort(self.rng.permutation(self.trainable)[:FITTED_ON])
+        features = Features(as_trained_on(self._given[some], vae), vae.config.h_dim, self.device)
+        features.refresh(vae, np.arange(len(some)), self.step)
+        probs = features.probs(vae)
+        mass = probs.mean(0)
+        made = with_columns(vae, sources, mass)
+        if any(len(of) > 1 for of in sources):
+            fit_classifier(made, features.h, folded(probs, sources), sources)
+        return made, mass
 
     # ---------- labels ----------
     def set_labels(self, labels: dict[int, int]) -> bool:

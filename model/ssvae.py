@@ -4,7 +4,6 @@ h = trunk(x); from h the mean and log-variance of q(z|x) and the classification 
 The decoder gets z beside y: the true one-hot where the label is known, q(y|x) where it is not.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -186,20 +185,3 @@ def sample_z(mu: torch.Tensor, logvar: torch.Tensor, generator: torch.Generator 
     """z ~ N(mu, exp(logvar)) by the reparametrisation trick."""
     noise = torch.randn(mu.shape, generator=generator, device=mu.device)
     return mu + noise * (logvar / 2).exp()
-
-
-def with_classes(vae: SSVAE, config: VAEConfig) -> SSVAE:
-    """A network for `config.n_classes` classes that keeps all the old one knew; added classes start at zero."""
-    old = vae.config.n_classes
-    if config.n_classes < old:
-        raise ValueError(f"the network knows {old} classes; it cannot shrink to {config.n_classes}")
-    if isinstance(vae.decoder, OwnDecoder):
-        decoder = vae.decoder.with_classes(config.n_classes)
-        grown = SSVAE(config, copy.deepcopy(vae.trunk), decoder, copy.deepcopy(vae.latent))
-    else:
-        grown = SSVAE(config)
-    state = vae.state_dict()
-    for name, tensor in grown.state_dict().items():
-        was = state[name]  # classes are the last columns or the last rows
-        tensor.zero_()[tuple(slice(n) for n in was.shape)] = was
-    return grown

@@ -91,10 +91,10 @@ class OwnDecoder(nn.Module):
         return x
 
     def with_classes(self, n_classes: int) -> "OwnDecoder":
-        """A copy for more classes; their columns start at zero."""
+        """A copy for another number of classes; their columns are at zero."""
         if self.takes != "z":
             raise ValueError(
-                f"this decoder takes z beside {self.n_classes} classes and cannot be widened. "
+                f"this decoder takes z beside {self.n_classes} classes and cannot be changed. "
                 f"Build it for {n_classes} and wrap it again."
             )
         decoder = copy.deepcopy(self.decoder)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select, and_, exists, func, literal, select
 from sqlalchemy.dialects.sqlite import insert
 
-from storage.classes import annotator_ids
+from storage.classes import ACTIVE, annotator_ids, counted_as, roots, shown
 from storage.database import Database, values_of
 from storage.past import there
 from storage.samples import CHUNK, SAMPLE_COLUMNS
@@ -48,7 +49,7 @@ class EventTables(Database):
 
     def _append(self, db: Connection, new_events: list[NewEvent]) -> None:
         splits = _splits(db, {new.sample_id for new in new_events})
-        _must_be_classes(db, {new.class_id for new in new_events} | {new.predicted_class_id for new in new_events})
+        _must_be_classes(db, {new.class_id for new in new_events}, {new.predicted_class_id for new in new_events})
         ids = annotator_ids(db, [new.annotator for new in new_events])
         targets = _undo_targets(db, new_events)
         now = time.time()
@@ -116,7 +117,8 @@ class EventTables(Database):
     def labels(self, purpose: str | None = "learn", split: str | None = None, at: int | None = None) -> dict[int, int]:
         """Sample id -> class id, newest event of each sample; skipped and retracted ones are absent.
 
-        `at` is an event id: the labels as they were when that event was the newest one.
+        A label of a merged class is one of the class that it was merged into, one of an archived class is absent. `at`
+        is an event id: the labels as they were when that event was the newest one, of the classes as they are now.
         """
         then = states_at(at)
         query = select(then.c.sample_id, then.c.class_id).where(then.c.kind == "label")
@@ -125,23 +127,37 @@ class EventTables(Database):
         if split is not None:
             query = query.join(samples, samples.c.id == then.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
-            return dict(db.execute(query.order_by(then.c.sample_id)).all())
+            class_ids = counted_as(db)
+            found = dict(db.execute(query.order_by(then.c.sample_id)).all())
+        if all(class_ids.get(class_id) == class_id for class_id in set(found.values())):
+            return found
+        return {sample_id: class_ids[class_id] for sample_id, class_id in found.items() if class_id in class_ids}
+
+    def label_counts(self) -> dict[int, int]:
+        """Class id -> labels that were given as this very class and hold, whatever became of the class. Not of gold."""
+        query = select(sample_states.c.class_id, func.count()).where(
+            sample_states.c.kind == "label", sample_states.c.purpose != "gold"
+        )
+        with self._reading() as db:
+            return dict(db.execute(query.group_by(sample_states.c.class_id)).all())
 
     def states(self, at: int | None = None) -> dict[int, State]:
         """Sample id -> state, of every sample that has one, or had one when event `at` was the newest."""
         then = states_at(at)
         with self._reading() as db:
-            return {row[0]: State(*row) for row in db.execute(_states(then).order_by(then.c.sample_id))}
+            root = roots(db)
+            return {row[0]: _state(row, root) for row in db.execute(_states(then).order_by(then.c.sample_id))}
 
     def state(self, sample_id: int) -> State | None:
         with self._reading() as db:
             row = db.execute(_states(sample_states).where(sample_states.c.sample_id == int(sample_id))).first()
-        return State(*row) if row else None
+            return _state(row, roots(db)) if row else None
 
     def decisions(self, at: int | None = None) -> Iterator[tuple[Sample, Event]]:
         """Every sample that has a state (or had one at event `at`), by id, with the event that made it.
 
-        Read while it is iterated, in one transaction: one moment of the record, and never much of it in memory.
+        The event has the class that was given, whatever that counts as now (`roots`). Read while it is iterated, in one
+        transaction: one moment of the record, and never much of it in memory.
         """
         then = states_at(at)
         query = (
@@ -157,7 +173,10 @@ class EventTables(Database):
                 yield Sample(*row[n:]), Event(*row[:n])
 
     def counts(self, at: Moment | None = None) -> dict[str, Any]:
-        """How many samples there are, or were, of each split and in each state. Gold ones are not among the open."""
+        """How many samples there are, or were, of each split and in each state. Gold ones are not among the open.
+
+        `per_class` is of the classes in use now; labels of archived ones count as `archived`, not as `labeled`.
+        """
         then = states_at(None if at is None else at.event_id)
         by_split = select(samples.c.split, func.count()).group_by(samples.c.split)
         if at is not None:
@@ -170,12 +189,14 @@ class EventTables(Database):
         with self._reading() as db:
             splits: dict[str, int] = dict(db.execute(by_split).all())
             states = db.execute(by_state).all()
-            per_class = dict.fromkeys(db.scalars(select(classes.c.id).order_by(classes.c.position)), 0)
-        kinds = dict.fromkeys(STATE_KINDS, 0)
+            class_ids = counted_as(db)
+            in_use = select(classes.c.id).where(ACTIVE).order_by(classes.c.position, classes.c.id)
+            per_class = dict.fromkeys(db.scalars(in_use), 0)
+        kinds = dict.fromkeys((*STATE_KINDS, "archived"), 0)
         for kind, class_id, n in states:
-            kinds[kind] += n
-            if kind == "label":
-                per_class[class_id] += n
+            if kind == "label" and class_id in class_ids:
+                per_class[class_ids[class_id]] += n
+            kinds["archived" if kind == "label" and class_id not in class_ids else kind] += n
         pool, measure, gold = (splits.get(split, 0) for split in ("pool", "measure", "gold"))
         return {
             "samples": pool + measure + gold,
@@ -186,6 +207,7 @@ class EventTables(Database):
             "skipped": kinds["skip"],
             "unsure": kinds["unsure"],
             "flagged": kinds["flag"],
+            "archived": kinds["archived"],
             "open": pool + measure - sum(kinds.values()),
             "per_class": per_class,
         }
@@ -247,10 +269,19 @@ def _splits(db: Connection, sample_ids: set[int]) -> dict[int, str]:
     return splits
 
 
-def _must_be_classes(db: Connection, class_ids: set[int | None]) -> None:
-    missing = class_ids - {None} - set(db.scalars(select(classes.c.id)))
+def _must_be_classes(db: Connection, labeled: set[int | None], predicted: set[int | None]) -> None:
+    """A label as a merged class is kept as it was given; one as an archived class would be one that nobody reads."""
+    rows = {row.id: row for row in db.execute(select(classes.c.id, classes.c.name, classes.c.archived_at))}
+    missing = (labeled | predicted) - {None} - rows.keys()
     if missing:
         raise KeyError(f"There is no class with id {min(i for i in missing if i is not None)}.")
+    root = roots(db)
+    for class_id in labeled:
+        if class_id is None:
+            continue
+        counts_as = rows[root[class_id]]
+        if counts_as.archived_at is not None:
+            raise ValueError(f"The class {shown(counts_as.name)} is archived. Choose another class, or restore it.")
 
 
 def _row(new: NewEvent, annotator_id: int, split: str, now: float) -> dict[str, Any]:
@@ -309,6 +340,11 @@ def _lease_reopened(db: Connection, sample_id: int, annotator_id: int, client: s
 
 def _events() -> Select[Any]:
     return select(*EVENT_COLUMNS).join_from(events, annotators, annotators.c.id == events.c.annotator_id)
+
+
+def _state(row: Any, root: dict[int, int]) -> State:
+    state = State(*row)
+    return state if state.class_id is None else replace(state, class_id=root[state.class_id])
 
 
 def _states(then: sa.FromClause) -> Select[Any]:

@@ -7,9 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, func, or_, select
 
+from storage.classes import counted_as
 from storage.database import Database
 from storage.samples import CHUNK
-from storage.tables import annotators, classes, events, imports, samples
+from storage.tables import annotators, events, imports, samples
 from storage.values import STATE_KINDS, Moment
 
 
@@ -31,19 +32,23 @@ class PastTables(Database):
             return _moment(db, int(db.scalar(newest) or 0), when)
 
     def moment_with_labels(self, n: int) -> Moment:
-        """When n samples were labeled for the first time, gold ones not counted. ValueError when so many never were."""
+        """When n samples were labeled for the first time. ValueError when so many never were.
+
+        As `counts` counts them: gold ones are not among them, nor are those of classes that are archived now.
+        """
         if n == 0:
             return self.moment_after(0)
         standing: dict[int, dict[int, bool]] = defaultdict(dict)  # sample id -> {event id: it is a label}, oldest first
         labeled = most = 0
         with self._reading() as db:
-            for event_id, kind, sample_id, target, undone_by in db.execute(_changes()):
+            counted = counted_as(db)
+            for event_id, kind, sample_id, class_id, target, undone_by in db.execute(_changes()):
                 decisions = standing[sample_id]
                 before = next(reversed(decisions.values()), False)
                 if kind == "undo":
                     decisions.pop(target, None)
                 elif undone_by is None or undone_by > event_id:
-                    decisions[event_id] = kind == "label"
+                    decisions[event_id] = class_id in counted
                 labeled += next(reversed(decisions.values()), False) - before
                 most = max(most, labeled)
                 if labeled == n:
@@ -51,11 +56,6 @@ class PastTables(Database):
             else:
                 raise ValueError(f"There never were {n:,} labels at one time; the most were {most:,}.")
         return self.moment_after(event_id)
-
-    def archived_since(self, moment: Moment) -> set[int]:
-        """Ids of the classes that were archived later than that."""
-        with self._reading() as db:
-            return set(db.scalars(select(classes.c.id).where(classes.c.archived_at > moment.time)))
 
     def annotators_at(self, moment: Moment) -> list[str]:
         """Who had recorded something by then, in the order in which they came."""
@@ -81,7 +81,7 @@ def _moment(db: Connection, event_id: int, until: float) -> Moment:
 
 
 def _changes() -> Select[Any]:
-    """Whatever may change a state, in order: event id, kind, sample id, which event it undoes, which undo names it."""
+    """Whatever may change a state, in order: event id, kind, sample id, class id, what it undoes, what undoes it."""
     target, undo = events.alias("target"), events.alias("undo")
     undone_by = select(func.min(undo.c.id)).where(undo.c.undoes == events.c.uid).scalar_subquery()
     decides = sa.and_(events.c.kind.in_(STATE_KINDS), events.c.purpose != "gold")
@@ -90,6 +90,7 @@ def _changes() -> Select[Any]:
             events.c.id,
             events.c.kind,
             func.coalesce(target.c.sample_id, events.c.sample_id),
+            events.c.class_id,
             target.c.id,
             undone_by,
         )

@@ -1,16 +1,21 @@
 """Mending the database: what follows from the events is derived again, what holds for a moment only is taken away."""
 
 import time
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, or_, select
+from sqlalchemy.dialects.sqlite import insert
 
+from storage.classes import KEPT, derived_classes
 from storage.database import Database
 from storage.events import derive_states, derived
-from storage.migrations import m0001_first
-from storage.tables import imports, leases, processes, sample_states, samples
+from storage.migrations import m0001_first, m0003_class_events
+from storage.tables import classes, imports, leases, processes, sample_states, samples
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
+MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS)
+TRIGGERS = {f"{table}_keep_{how}" for table in ("events", "class_events") for how in ("update", "delete")}
 
 
 class RepairTables(Database):
@@ -25,11 +30,13 @@ class RepairTables(Database):
                 return done
         with self._writing() as db:
             for name in missing_triggers(db):
-                db.exec_driver_sql(next(s for s in m0001_first.STATEMENTS if s.startswith(f"CREATE TRIGGER {name} ")))
+                db.exec_driver_sql(next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
                 done.append(f"The trigger {name} was missing and keeps events from being changed again.")
             if wrong := wrong_states(db):
                 derive_states(db, wrong)
                 done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
+            if n := _derive_classes(db, wrong_classes(db)):
+                done.append(f"Classes that did not follow from their events were derived again: {n:,}.")
             if n := db.execute(sa.delete(leases).where(_no_lease(time.time()))).rowcount:
                 done.append(f"Leases that had run out, or never would, were taken away: {n:,}.")
         return done
@@ -60,9 +67,26 @@ def wrong_states(db: Connection) -> list[int]:
     return sorted({row[0] for query in (sa.except_(kept, true), sa.except_(true, kept)) for row in db.execute(query)})
 
 
+def wrong_classes(db: Connection) -> list[int]:
+    """Ascending ids of the classes that do not follow from their events."""
+    kept, true = select(classes.c.id, *(classes.c[name] for name in KEPT)), derived_classes()
+    return sorted({row[0] for query in (sa.except_(kept, true), sa.except_(true, kept)) for row in db.execute(query)})
+
+
+def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:
+    """Write these classes anew; how many. One that has no events stays as it is: nothing says what it was."""
+    true = [dict(row._mapping) for row in db.execute(derived_classes()) if row.class_id in class_ids]
+    rows = [{**row, "id": row.pop("class_id")} for row in true]
+    aside = sa.update(classes).where(classes.c.id.in_([row["id"] for row in rows]))
+    db.execute(aside.values(archived_at=time.time()))  # two of them may have exchanged their names
+    for row in rows:
+        db.execute(insert(classes).values(row).on_conflict_do_update(index_elements=[classes.c.id], set_=row))
+    return len(rows)
+
+
 def missing_triggers(db: Connection) -> list[str]:
     there = set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
-    return sorted({"events_keep_update", "events_keep_delete"} - there)
+    return sorted(TRIGGERS - there)
 
 
 def held_for_ever(db: Connection) -> list[int]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from storage.classes import counted_as
 from storage.database import Database, values_of
 from storage.tables import imports, rejects, samples
 from storage.values import SPLITS, Import, NewSample, Reject, Sample
@@ -86,12 +87,23 @@ class SampleTables(Database):
             return {row.sha256: row.id for row in db.execute(query)}
 
     def gold(self) -> dict[int, int]:
-        """Sample id -> known class id, of the images that test and are never trained on."""
+        """Sample id -> known class id, of the images that test and are never trained on.
+
+        Of a merged class the one that it was merged into; images of an archived class are absent.
+        """
         query = select(samples.c.id, samples.c.gold_class_id).where(
             samples.c.split == "gold", samples.c.gold_class_id.is_not(None)
         )
         with self._reading() as db:
-            return {row.id: row.gold_class_id for row in db.execute(query)}
+            class_ids = counted_as(db)
+            found = db.execute(query).all()
+        return {sample_id: class_ids[class_id] for sample_id, class_id in found if class_id in class_ids}
+
+    def gold_counts(self) -> dict[int, int]:
+        """Class id -> gold images that came as this very class, whatever became of the class."""
+        query = select(samples.c.gold_class_id, func.count()).where(samples.c.gold_class_id.is_not(None))
+        with self._reading() as db:
+            return dict(db.execute(query.group_by(samples.c.gold_class_id)).all())
 
     def start_import(self, source: str, kind: str, part: str, split: str) -> int:
         row = {"source": source, "kind": kind, "part": part, "split": split, "started": time.time()}

@@ -7,20 +7,21 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from storage.accounts import AccountTables
-from storage.classes import ClassTables
+from storage.classes import ACTIVE, ClassTables
 from storage.events import EventTables
 from storage.groups import GroupTables
 from storage.history import HistoryTables
 from storage.leases import LeaseTables
 from storage.past import PastTables
 from storage.processes import ProcessTables, SettingTables, VersionTables
-from storage.repairs import RepairTables, held_for_ever, missing_triggers, wrong_states
+from storage.repairs import RepairTables, held_for_ever, missing_triggers, wrong_classes, wrong_states
 from storage.samples import SampleTables
+from storage.surgery import SurgeryTables
 from storage.tables import classes, events, samples, settings
-from storage.values import Class, Moment
 
 
 class Store(
+    SurgeryTables,
     ClassTables,
     AccountTables,
     SampleTables,
@@ -52,15 +53,10 @@ class Store(
     def known(self) -> tuple[Any, ...]:
         """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings."""
         newest = sa.select(sa.func.max(events.c.id), sa.select(sa.func.max(samples.c.id)).scalar_subquery())
-        in_order = sa.select(classes.c.id).where(classes.c.archived_at.is_(None)).order_by(classes.c.position)
+        in_order = sa.select(classes.c.id, classes.c.name).where(ACTIVE).order_by(classes.c.position, classes.c.id)
         with self._reading() as db:
             found = (newest, in_order, sa.select(settings).order_by(settings.c.key))
             return tuple(row for query in found for row in db.execute(query).all())
-
-    def classes_at(self, moment: Moment) -> list[Class]:
-        """The classes of then, by position, as they are called now; when a class was added is not recorded."""
-        since = self.archived_since(moment)
-        return [one for one in self.classes(archived=True) if not one.archived or one.id in since]
 
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; empty when all is well."""
@@ -70,6 +66,8 @@ class Store(
                 problems.append(f"Row {row[1]} of {row[0]} points at a row of {row[2]} that is not there.")
             for sample_id in wrong_states(db):
                 problems.append(f"The state of sample {sample_id} does not follow from its events.")
+            for class_id in wrong_classes(db):
+                problems.append(f"The class with id {class_id} does not follow from its events.")
             for sample_id in held_for_ever(db):
                 problems.append(f"Sample {sample_id} is never asked: its lease was made while the clock was wrong.")
             for name in missing_triggers(db):

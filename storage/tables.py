@@ -20,6 +20,27 @@ classes = Table(
     Column("colour", Text),
     Column("position", Integer),
     Column("archived_at", Float),
+    Column("merged_into", Integer),
+)
+
+# What a class is from this change on; `classes` holds the newest of each, written in the same transaction.
+class_events = Table(
+    "class_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text),
+    Column("class_id", Integer),
+    Column("name", Text),
+    Column("key", Text),
+    Column("colour", Text),
+    Column("position", Integer),
+    Column("archived_at", Float),
+    Column("merged_into", Integer),
+    Column("came_from", Integer),
+    Column("annotator_id", Integer),
+    Column("time", Float),
+    Column("after_event_id", Integer),
+    Column("group_id", Text),
 )
 
 annotators = Table(

@@ -12,7 +12,10 @@ PAUSE_MS = 60_000  # longer than this is a pause, not time spent on the image
 
 @dataclass(frozen=True)
 class Class:
-    """One of the classes a sample can be labeled as. `id` never changes; `position` is the order on screen."""
+    """One of the classes a sample can be labeled as. `id` never changes; `position` is the order on screen.
+
+    `merged_into`: the id of the class that its labels count as, which may be merged itself.
+    """
 
     id: int
     name: str
@@ -20,6 +23,30 @@ class Class:
     colour: str
     position: int
     archived: bool
+    merged_into: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether images are labeled as it: neither archived nor merged."""
+        return not self.archived and self.merged_into is None
+
+
+@dataclass(frozen=True)
+class ClassEvent:
+    """A change of a class, and what the class is from then on.
+
+    `came_from`: the class that a split or an unmerged one was taken out of. `after_event_id`: the newest label event
+    then (0: none yet). Changes made together share a `group_id`.
+    """
+
+    id: int
+    kind: str
+    now: Class
+    came_from: int | None
+    annotator: str | None
+    time: float
+    after_event_id: int
+    group_id: str | None
 
 
 @dataclass(frozen=True)
@@ -115,7 +142,7 @@ class Event:
 
 @dataclass(frozen=True)
 class State:
-    """What a sample is now: its newest event that is not undone."""
+    """What a sample is now: its newest event that is not undone. `class_id`: what the label counts as, see `roots`."""
 
     sample_id: int
     kind: str

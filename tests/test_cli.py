@@ -21,6 +21,7 @@ from model import ACQUISITIONS
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
+    "classes",
     "demo",
     "new",
     "import",

@@ -10,7 +10,7 @@ from model import evaluation, graph, load
 from model.checkpoint import Model
 from model.learner import FRESH, Learner, LearnerConfig, warm_up_steps
 from model.objective import PAPER, Objective
-from model.ssvae import SSVAE, VAEConfig, with_classes
+from model.ssvae import SSVAE, VAEConfig
 
 NAMES = [str(k) for k in range(10)]
 
@@ -182,9 +182,10 @@ def test_a_learner_goes_on_from_a_published_file_and_makes_room_for_a_class(trai
     later.take_step()
 
 
-def test_a_network_cannot_forget_classes():
-    with pytest.raises(ValueError, match="cannot shrink"):
-        with_classes(SSVAE(VAEConfig((1, 8, 8), n_classes=3)), VAEConfig((1, 8, 8), n_classes=2))
+def test_a_network_of_more_classes_is_taken_only_by_somebody_who_says_which_are_ours(digits):
+    learner = Learner(digits[0][:50], 2)
+    with pytest.raises(ValueError, match="say which of them are ours"):
+        learner.resume(SSVAE(VAEConfig((1, 8, 8), n_classes=3)), 0)
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_not_a_version(digits):

@@ -2,7 +2,6 @@
 
 import copy
 import re
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import torch
 from torch import nn
 
 from model import load
+from model.columns import with_columns
 from model.evaluation import accuracy
 from model.learner import Learner, LearnerConfig
 from model.networks import conv_trunk, perceptual_layers
-from model.ssvae import SSVAE, VAEConfig, with_classes
+from model.ssvae import SSVAE, VAEConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "wrap.md"
 SMALL = LearnerConfig(warm_up_steps=2, batch=16, labeled_batch=8, partial_batch=4, graph_size=30)
@@ -158,8 +158,8 @@ def test_a_decoder_that_takes_the_class_gets_it_beside_z(generator):
     vae = wrapped_with(decoder, decoder_takes="z and y")
     z, y = torch.randn(5, 4, generator=generator), vae.one_hot(torch.tensor([0, 1, 2, 1, 0]))
     torch.testing.assert_close(vae.decode(z, y).flatten(1), decoder(torch.cat([z, y], 1)))
-    with pytest.raises(ValueError, match="cannot be widened"):
-        with_classes(vae, replace(vae.config, n_classes=4))
+    with pytest.raises(ValueError, match="cannot be changed"):
+        with_columns(vae, [[0], [1], [2], []])
 
 
 def test_colour_images_that_are_not_square_go_through_a_convolutional_vae_with_batch_norm():
@@ -219,7 +219,7 @@ def test_a_wrapped_network_makes_room_for_a_class_and_keeps_what_it_knew(generat
     vae = wrapped()
     with torch.no_grad():
         vae.decoder.of_y.weight.normal_(generator=generator)
-    grown = with_classes(vae, replace(vae.config, n_classes=5))
+    grown = with_columns(vae, [[0], [1], [2], [], []])
     x, z = torch.rand(6, 1, 8, 8, generator=generator), torch.randn(6, 4, generator=generator)
     y = vae.one_hot(torch.tensor([0, 1, 2, 0, 1, 2]))
     torch.testing.assert_close(grown.decode(z, nn.functional.pad(y, (0, 2))), vae.decode(z, y))

@@ -714,3 +714,42 @@ def test_the_acquisition_is_chosen_on_the_page(project: Project, visit: Visitors
     press(page, "1")  # the menu gave the keys back
     all_saved(page)
     assert len(project.store.events()) == 1
+
+
+def test_the_buttons_follow_a_change_of_the_classes_without_a_reload(project: Project, visit: Visitors) -> None:
+    page = visit()
+    ids = [press(page, "3"), press(page, "5")]
+    all_saved(page)
+    project.classes.merge(["class 3"], into="class 5")
+    project.classes.rename("class 1", "first")
+    project.classes.key("class 2", "x")
+    project.classes.reorder(["class 9"])
+    expect(page.locator(".class .name")).to_have_text(
+        ["class 9", "first", *(f"class {i}" for i in (2, 4, 5, 6, 7, 8, 10))]
+    )
+    expect(page.locator(".class[data-class-id='5'] .count")).to_have_text("2")
+    assert on_screen(page) not in ids
+    ids.append(press(page, "x"))
+    page.locator(".film .tile").first.click()
+    expect(page.locator(".stage-banner")).to_contain_text("Your answer: class 5")
+    all_saved(page)
+    assert project.store.labels() == {ids[0]: 5, ids[1]: 5, ids[2]: 2}
+
+
+def test_an_answer_with_a_class_that_was_archived_meanwhile_is_told_and_its_image_comes_back(
+    project: Project, visit: Visitors
+) -> None:
+    page = visit()
+    old = page.evaluate("fetch('/labeler/state').then((answer) => answer.text())")
+    page.route("**/labeler/state", lambda route: route.fulfill(body=old, content_type="application/json"))
+    project.classes.archive(["class 3"])
+    sample_id = press(page, "3")
+    expect(page.locator(".lab-say")).to_contain_text("The class 'class 3' is archived. Choose another class")
+    assert project.store.events() == []
+    page.unroute("**/labeler/state")
+    expect(page.locator(".class[data-class-id='3']")).to_have_count(0)
+    press(page, "1")
+    expect(page.locator(f"{IMAGE}[data-sample-id='{sample_id}']")).to_be_visible()
+    press(page, "2")
+    all_saved(page)
+    assert project.store.labels()[sample_id] == 2

@@ -320,3 +320,71 @@ def test_the_page_names_no_address_outside_this_machine(page: TestClient) -> Non
     assert "default-src 'self'" in policy
     assert not re.search(r"https?:|\*", policy)
     assert '"run_history":true' not in answer.text.replace(" ", "")
+
+
+def test_a_button_of_a_merged_class_on_an_old_page_is_kept_and_counts_as_the_other(
+    project: Project, client: TestClient
+) -> None:
+    publish_version(project, 1)
+    post = tab(client)
+    question = post("next", n=1)["questions"][0]
+    project.store.merge_classes([3], into=5)
+
+    answer = post("commit", operations=[label("uid-0001", question["sample_id"], 3, predicted_class_id=3)])
+
+    assert (answer["stored"], answer["refused"]) == (["uid-0001"], [])
+    assert answer["counts"]["per_class"] == {str(i): int(i == 5) for i in range(1, 11) if i != 3}
+    assert project.store.events()[0].class_id == 3
+    state = client.get("/labeler/state").json()
+    assert state["merged"] == {"3": 5}
+    assert 3 not in [c["id"] for c in state["classes"]]
+    project.store.unmerge_classes([3])
+    assert project.store.labels() == {question["sample_id"]: 3}
+
+
+def test_a_button_of_an_archived_class_on_an_old_page_is_refused_and_its_image_stays_with_the_tab(
+    project: Project, client: TestClient
+) -> None:
+    post = tab(client)
+    asked = [question["sample_id"] for question in post("next", n=2)["questions"]]
+    project.store.archive_classes([3])
+
+    answer = post("commit", operations=[label("uid-0001", asked[0], 3), label("uid-0002", asked[1], 4)])
+
+    assert answer["stored"] == ["uid-0002"]
+    reason = "The class 'class 3' is archived. Choose another class, or restore it."
+    assert answer["refused"] == [{"uid": "uid-0001", "reason": reason}]
+    assert post("renew", sample_ids=asked)["held"] == asked[:1]
+    assert post("commit", operations=[label("uid-0003", asked[0], 4)])["stored"] == ["uid-0003"]
+
+
+def test_beliefs_of_an_older_version_are_told_of_the_classes_as_they_are_now(
+    project: Project, client: TestClient
+) -> None:
+    publish_version(project, 1)  # class 3 with .7, class 5 with .2, the others with .0125 each
+    post = tab(client)
+    project.store.merge_classes([3], into=7)
+    question = post("next", n=1)["questions"][0]
+    assert question["guess"] == 7
+    assert question["probs"]["7"] == pytest.approx(0.7125)
+    assert "3" not in question["probs"]
+    project.store.archive_classes([7])
+    question = post("next", n=1)["questions"][0]
+    assert question["guess"] == 5
+    assert question["probs"]["5"] == pytest.approx(0.2 / 0.2875)
+    assert sum(question["probs"].values()) == pytest.approx(1)
+
+
+def test_the_history_names_what_an_answer_counts_as_and_each_version_its_own_classes(
+    project: Project, client: TestClient
+) -> None:
+    publish_version(project, 1)
+    post = tab(client)
+    post("commit", operations=[label("uid-0001", 1, 3)])
+    project.store.merge_classes([3], into=5)
+    publish_version(project, 2)
+    answers = client.get("/labeler/history", headers={"cookie": "labeler_name=ann"}).json()["answers"]
+    assert [a["class_id"] for a in answers] == [3]
+    assert client.get("/labeler/state").json()["merged"] == {"3": 5}
+    versions = client.get("/labeler/learning").json()["versions"]
+    assert [len(version["class_ids"]) for version in versions] == [10, 9]

@@ -209,6 +209,7 @@ def test_counts_tell_states_and_splits_apart(store: Store) -> None:
         "skipped": 1,
         "unsure": 1,
         "flagged": 1,
+        "archived": 0,
         "open": 8,
         "per_class": {1: 1, 2: 0, 3: 2},
     }

@@ -1,6 +1,14 @@
 """The commands: parse, build, call, print. Heavy imports stay inside, so that `labeler --help` is quick."""
 
-from labeler.cli import page, people, projects, record, results, safety  # registers commands, in the order of the help
+from labeler.cli import (  # each registers its commands, in the order of the help
+    classes,
+    page,
+    people,
+    projects,
+    record,
+    results,
+    safety,
+)
 from labeler.cli.base import app
 
-__all__ = ["app", "page", "people", "projects", "record", "results", "safety"]
+__all__ = ["app", "classes", "page", "people", "projects", "record", "results", "safety"]

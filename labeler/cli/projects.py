@@ -170,7 +170,6 @@ def status_at(p: "Project", moment: "Moment") -> dict[str, Any]:
 
 def _status(p: "Project", moment: "Moment | None") -> dict[str, Any]:
     counts, version = p.store.counts(moment), p.store.newest_version(moment)
-    classes = p.store.classes() if moment is None else p.store.classes_at(moment)
     per_class = counts.pop("per_class")
     model = version and {
         "version": version.version,
@@ -183,7 +182,7 @@ def _status(p: "Project", moment: "Moment | None") -> dict[str, Any]:
         "name": p.name,
         "folder": str(p.folder),
         **counts,
-        "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in classes],
+        "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in p.store.classes()],
         "model": model,
     }
 
@@ -198,7 +197,10 @@ def print_status(report: dict[str, Any]) -> None:
         then = f" after event {at['event_id']:,} of {recorded}" if recorded else " before the first event"
     print(f"{short(report['name'])}{then}: {report['labeled']:,} of {images} labeled")
     print(f"  open {report['open']:,}, skipped {report['skipped']:,}, unsure {report['unsure']:,}, ", end="")
-    print(f"flagged {report['flagged']:,}, gold {report['gold']:,}, kept for measuring {report['measure']:,}")
+    print(f"flagged {report['flagged']:,}, ", end="")
+    if report["archived"]:
+        print(f"of archived classes {report['archived']:,}, ", end="")
+    print(f"gold {report['gold']:,}, kept for measuring {report['measure']:,}")
     for c in report["classes"]:
         print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
     if report["model"] is None:

@@ -52,6 +52,7 @@ class Canvas {
     this.times = [];
     this.stage = new Stage(root);
     this.classes = new Classes(root, known.classes, (classId) => this.answer('label', classId));
+    this.classes.merged = known.merged;
     this.film = new Film(root, this.classes, (entry) => this.correct(entry));
     this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
     this.counts = known.counts;
@@ -209,6 +210,15 @@ class Canvas {
     this.recount(answer.before, +1);
   }
 
+  /** An answer that was refused, as one with a class that was archived meanwhile: its image is asked again. */
+  takeBack(operation) {
+    const answer = this.answers.find((one) => one.uid === operation);
+    this.forget(operation);
+    if (answer?.kind !== 'label' || answer.before) return;
+    this.queue.putBack(answer.question);
+    if (!this.current) this.advance();
+  }
+
   recount(answer, n) {
     if (answer?.kind === 'label') this.perClass[answer.class_id] = Math.max(0, (this.perClass[answer.class_id] || 0) + n);
   }
@@ -306,7 +316,7 @@ class Canvas {
   async commit(operations) {
     const answer = await this.post('commit', { operations });
     for (const { uid: operation, reason } of answer.refused) {
-      this.forget(operation);
+      this.takeBack(operation);
       this.say(`An answer could not be stored: ${reason}`);
     }
     for (const { sample_id: sampleId } of operations) sessionStorage.removeItem(`${this.keep.prefix}question.${sampleId}`);
@@ -334,8 +344,9 @@ class Canvas {
   heed(known) {
     this.replaced = known.key !== this.key;
     if (this.replaced) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
+    this.classes.merged = known.merged;
     if (JSON.stringify(known.classes) !== JSON.stringify(this.classes.classes)) {
-      this.classes.list(known.classes); // somebody added some
+      this.classes.list(known.classes); // somebody changed them
       this.drawn = undefined;
       this.paint();
     }

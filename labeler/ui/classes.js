@@ -7,7 +7,7 @@ const DENSE = 14; // more classes than this are listed in narrow rows
 export class Classes {
   /** @param choose called with a class id when its button is clicked */
   constructor(root, classes, choose) {
-    Object.assign(this, { root, choose });
+    Object.assign(this, { root, choose, merged: {} });
     this.list(classes);
   }
 
@@ -36,12 +36,17 @@ export class Classes {
     return button;
   }
 
+  /** The class that a label counts as: one that was merged counts as another. */
+  now(classId) {
+    return this.byId.get(this.merged[classId] ?? classId);
+  }
+
   name(classId) {
-    return this.byId.get(classId)?.name ?? 'an archived class';
+    return this.now(classId)?.name ?? 'an archived class';
   }
 
   colour(classId) {
-    return this.byId.get(classId)?.colour ?? '#888';
+    return this.now(classId)?.colour ?? '#888';
   }
 
   counts(perClass) {
@@ -65,7 +70,8 @@ export class Classes {
 
   /** The class an image on screen has already, and the one just pressed. */
   mark(classId, pressed = false) {
-    for (const [id, button] of this.buttons) button.classList.toggle(pressed ? 'pressed' : 'current', id === classId);
+    const marked = this.merged[classId] ?? classId;
+    for (const [id, button] of this.buttons) button.classList.toggle(pressed ? 'pressed' : 'current', id === marked);
     if (pressed && classId !== null) setTimeout(() => this.buttons.get(classId)?.classList.remove('pressed'), 300);
   }
 

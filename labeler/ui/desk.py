@@ -65,7 +65,8 @@ class Desk:
         events = self.project.store.events(annotator=name, newest_first=True, limit=4 * HISTORY)
         undone = {event.undoes for event in events if event.kind == "undo"}
         kept = [e for e in events if e.kind not in ("undo", "comment") and e.uid not in undone][:HISTORY]
-        return [self._answer(event) for event in kept]
+        counted_as = self.project.store.counted_as()
+        return [self._answer(event, counted_as) for event in kept]
 
     def _loop(self, name: str, client: str) -> Loop:
         with self._lock:
@@ -91,9 +92,9 @@ class Desk:
             "why": question.why,
         }
 
-    def _answer(self, event: Event) -> dict[str, Any]:
+    def _answer(self, event: Event, counted_as: dict[int, int]) -> dict[str, Any]:
         published = self.project.published()
-        probs = published.probs_of(event.sample_id) if published else None
+        probs = published.probs_of(event.sample_id, counted_as) if published else None
         return _shown(self.project.store.sample(event.sample_id)) | {
             "uid": event.uid,
             "kind": event.kind,
@@ -118,6 +119,7 @@ class Desk:
             "folder": self.project.folder.name,
             "key": self.key,
             "classes": [{"id": c.id, "name": c.name, "key": c.key, "colour": c.colour} for c in store.classes()],
+            "merged": {str(one): root for one, root in store.roots().items() if one != root},
             "counts": self.counts(),
             "version": published.version if published else None,
             "ranking": ".".join(map(str, published.ranking_key)) if published else None,

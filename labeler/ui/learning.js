@@ -131,14 +131,15 @@ class Learning {
     const kept = this.drawn();
     const place = Math.max(0, this.pinned === null ? kept.length - 1 : kept.findIndex((version) => version.version === this.pinned));
     const version = kept[place] ?? generated;
-    const sheet = { ...generated, url: `/labeler/generated/${version.version}` };
+    const ids = version.class_ids; // each version has the rows of its own classes
+    const sheet = { ...generated, url: `/labeler/generated/${version.version}`, class_ids: ids };
     const when = `Version ${version.version}, ${number(version.labels)} labels.`;
     panel.querySelector('header p').textContent = `${when} ${SAME_STYLE}`;
     const slider = panel.querySelector('.when input');
     Object.assign(slider, { max: Math.max(0, kept.length - 1), value: place });
     slider.parentElement.hidden = kept.length < 2;
     slider.setAttribute('aria-valuetext', `version ${version.version}`);
-    const rows = generated.class_ids.map((id, row) => drawnRow(classes.find((c) => c.id === id), sheet, row));
+    const rows = classes.filter((c) => ids.includes(c.id)).map((c) => drawnRow(c, sheet, ids.indexOf(c.id)));
     panel.querySelector('.drawings').replaceChildren(...rows);
   }
 
@@ -178,9 +179,9 @@ function waiting({ phase, alive, wanted, step, steps_total: total }) {
 function drawnRow(c, sheet, row) {
   const line = element('div', 'drawn-row');
   line.setAttribute('role', 'img');
-  line.setAttribute('aria-label', `${sheet.n} images the model draws for ${c?.name ?? 'an archived class'}`);
-  const name = element('span', 'drawn-name', c?.name ?? 'archived');
-  name.style.setProperty('--c', c?.colour ?? '#888');
+  line.setAttribute('aria-label', `${sheet.n} images the model draws for ${c.name}`);
+  const name = element('span', 'drawn-name', c.name);
+  name.style.setProperty('--c', c.colour);
   line.append(name);
   for (let column = 0; column < sheet.n; column++) {
     const one = element('i');

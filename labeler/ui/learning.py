@@ -39,5 +39,6 @@ def _version(version: Any) -> dict[str, Any]:
         "steps": version.steps,
         "acquisition": version.acquisition,
         "pruned": version.pruned,
+        "class_ids": version.metrics["class_ids"],
         "metrics": {name: version.metrics[name] for name in MEASURES if name in version.metrics},
     }

@@ -1,18 +1,18 @@
 """What can be written: csv, jsonl, folder. Each says of every decided sample which class it has, or why none."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.exporters.rows import decided, iso, write_csv, write_jsonl
+from storage.exporters.rows import Row, decided, iso, write_csv, write_jsonl
 from storage.exporters.tree import LeftOut, write_tree
 from storage.samples import CHUNK
 from storage.store import Store
-from storage.values import Moment
+from storage.values import STATE_KINDS, Moment
 
 FORMATS = ("csv", "jsonl", "folder")
-KINDS = {"label": "labeled", "skip": "skipped", "unsure": "unsure", "flag": "flagged"}  # as counts() names them
+DECIDED = ("labeled", "skipped", "unsure", "flagged", "archived")  # as counts() names them
 
 
 def export(
@@ -27,12 +27,12 @@ def export(
 
     csv and jsonl: `out` is the file, or a folder in which labels.csv or labels.jsonl is written. folder: `out` is a new
     or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure and flagged
-    samples are in the table with an empty class, never in a class folder. A labeled image whose original is
-    gone, or is not what was imported, has its label in the table and no file: with the folder format `left_out` lists
-    them, and `missing` and `changed` count them.
+    samples are in the table with an empty class, never in a class folder, and so are those labeled as a class that is
+    archived now, with its name. A labeled image whose original is gone, or is not what was imported, has its label in
+    the table and no file: with the folder format `left_out` lists them, and `missing` and `changed` count them.
 
-    With `at` everything is as it was at that moment, but for the names of the classes, which are those of now
-    (docs/decisions/0015). Without, it is as it is when this begins, however much is labeled meanwhile.
+    With `at` everything is as it was at that moment, but for the classes, which are those of now (docs/decisions/0015).
+    Without, it is as it is when this begins, however much is labeled meanwhile.
     """
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
@@ -41,33 +41,43 @@ def export(
         out = out / f"labels.{format}"
     _must_be_free(out, format)
     moment = at or store.moment_after(store.last_event_id())
+    classes = store.classes(archived=True)  # after the moment: whatever was labeled by then is of one of these
     counts = store.counts(moment)
+    written: Counter[tuple[str, int | None]] = Counter()  # (status, class id) -> rows
+    rows = _counted(decided(store, moment.event_id, classes), written)
     on_progress = on_progress or (lambda done, total: None)
     out.parent.mkdir(parents=True, exist_ok=True)
     more: dict[str, Any] = {}
     if format == "folder":
-        left_out = write_tree(store, Path(folder), out, moment.event_id, counts["per_class"], on_progress)
+        left_out = write_tree(Path(folder), out, rows, classes, counts["labeled"], on_progress)
         changed = sum(one.changed for one in left_out)
         more = {"missing": len(left_out) - changed, "changed": changed, "left_out": [_told(one) for one in left_out]}
     else:
-        total = sum(counts[kind] for kind in KINDS.values())
+        total = sum(counts[name] for name in DECIDED)
         write = write_csv if format == "csv" else write_jsonl
-        write(out, _rows(store, moment.event_id, total, on_progress))
-    labels: Counter[str] = Counter()
-    for one in store.classes(archived=True):
-        labels[one.name] += counts["per_class"].get(one.id, 0)  # one may have been added meanwhile
+        write(out, _shown(rows, total, on_progress))
+    statuses: Counter[str] = Counter()
+    for (status, _), n in written.items():
+        statuses[status] += n
     return {
-        **{kind: counts[name] for kind, name in KINDS.items()},
+        **{status: statuses[status] for status in (*STATE_KINDS, "archived")},
         "open": counts["open"],
         **more,
-        "classes": {one.name: labels[one.name] for one in store.classes_at(moment)},
+        "classes": {one.name: written["label", one.id] for one in classes if one.active},
         **({"at": {"event_id": at.event_id, "time": iso(at.time)}} if at is not None else {}),
         "out": str(out),
     }
 
 
-def _rows(store: Store, at: int, total: int, on_progress: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
-    for done, (_, row) in enumerate(decided(store, at), start=1):
+def _counted(rows: Iterable[Row], written: Counter[tuple[str, int | None]]) -> Iterator[Row]:
+    """The same rows. What they count up to is then what was written, whatever became of the classes meanwhile."""
+    for sample, row in rows:
+        written[row["status"], row["class_id"]] += 1
+        yield sample, row
+
+
+def _shown(rows: Iterable[Row], total: int, on_progress: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
+    for done, (_, row) in enumerate(rows, start=1):
         yield row
         if done % CHUNK == 0:
             on_progress(done, total)

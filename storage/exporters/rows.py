@@ -5,13 +5,14 @@ import csv
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from storage.classes import roots_of
 from storage.store import Store
-from storage.values import Event, Sample
+from storage.values import Class, Event, Sample
 
 COLUMNS = (
     "sample_id",
@@ -28,27 +29,30 @@ COLUMNS = (
     "version",
     "ms",
 )
+Row = tuple[Sample, dict[str, Any]]  # of a decided sample: what stands in COLUMNS
 
 
-def decided(store: Store, at: int) -> Iterator[tuple[Sample, dict[str, Any]]]:
+def decided(store: Store, at: int, classes: Sequence[Class]) -> Iterator[Row]:
     """Each sample that was labeled, skipped, unsure or flagged at an event, and its row, by id. Gold images are none.
 
-    Read while they are written, so that a million rows take no more memory than a thousand.
+    A label of a merged class is one of the class it was merged into; one of an archived class has that for a status.
+    `classes`: all there are. Read while they are written, so that a million rows take no more memory than a thousand.
     """
-    names = {one.id: one.name for one in store.classes(archived=True)}
+    by_id = {one.id: one for one in classes}
+    counts_as = {class_id: by_id[root] for class_id, root in roots_of(classes).items()}
     for sample, event in store.decisions(at):
         if sample.split != "gold":
-            yield sample, _row(sample, event, names)
+            yield sample, _row(sample, event, counts_as[event.class_id] if event.class_id is not None else None)
 
 
-def _row(sample: Sample, event: Event, names: dict[int, str]) -> dict[str, Any]:
+def _row(sample: Sample, event: Event, one: Class | None) -> dict[str, Any]:
     return {
         "sample_id": sample.id,
         "name": sample.name,
         "sha256": sample.sha256,
-        "status": event.kind,
-        "class": names.get(event.class_id) if event.class_id is not None else None,
-        "class_id": event.class_id,
+        "status": "archived" if one is not None and one.archived else event.kind,
+        "class": one.name if one is not None else None,
+        "class_id": one.id if one is not None else None,
         "annotator": event.annotator,
         "time": iso(event.time),
         "event_id": event.id,

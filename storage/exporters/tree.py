@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from storage.exporters.names import Names
-from storage.exporters.rows import COLUMNS, decided, whole_file, write_csv
+from storage.exporters.rows import COLUMNS, Row, whole_file, write_csv
 from storage.images import as_npy, as_png, pack, read_image, sha256_of_row
-from storage.store import Store
-from storage.values import Sample
+from storage.values import Class, Sample
 
 READ_BY_TRAINING_CODE = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 Progress = Callable[[int, int], None]
@@ -38,16 +37,16 @@ class Unlike(ValueError):
 
 
 def write_tree(
-    store: Store, folder: Path, out: Path, at: int, per_class: dict[int, int], on_progress: Progress
+    folder: Path, out: Path, rows: Iterable[Row], classes: Sequence[Class], labels: int, on_progress: Progress
 ) -> list[LeftOut]:
-    """What was decided at an event, of which `per_class` (class id -> n) were labels. Returns what is left out.
+    """What was decided, of which so many are `labels`, each of one of these classes. Returns what is left out.
 
     `out` appears, or is filled, when all the others are written.
     """
     draft = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
     draft.mkdir(parents=True)
     try:
-        left_out = _write(store, folder, draft, at, per_class, on_progress)
+        left_out = _write(folder, draft, rows, [one for one in classes if one.active], labels, on_progress)
         if out.exists():  # an empty folder, perhaps the current one: it stays, and what is in it changes
             for entry in draft.iterdir():
                 entry.rename(out / entry.name)
@@ -59,26 +58,23 @@ def write_tree(
 
 
 def _write(
-    store: Store, folder: Path, out: Path, at: int, per_class: dict[int, int], on_progress: Progress
+    folder: Path, out: Path, rows: Iterable[Row], classes: Sequence[Class], labels: int, on_progress: Progress
 ) -> list[LeftOut]:
-    classes = store.classes(archived=True)
     names = Names()
     names.unique("labels.csv")
     names.unique("classes.json")
-    folders = {one.id: names.unique(one.name) for one in classes if per_class.get(one.id)}
-    inside = {class_id: Names() for class_id in folders}
-    for name in folders.values():
-        (out / name).mkdir()
+    folders = {one.id: names.unique(one.name) for one in classes}
+    inside: dict[int, Names] = {}  # ImageFolder takes a class folder without images for an error: only those with some
     left_out: list[LeftOut] = []
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def filed() -> Iterator[dict[str, Any]]:
         """Each row once its file is written, so that neither rows nor samples pile up."""
         done = 0
-        for sample, row in decided(store, at):
+        for sample, row in rows:
             if row["status"] == "label":
                 row["file"] = write_original(sample, row["class_id"])
                 done += 1
-                on_progress(done, sum(per_class.values()))
+                on_progress(done, labels)
             yield row
 
     def write_original(sample: Sample, class_id: int) -> str | None:
@@ -87,16 +83,18 @@ def _write(
             left_out.append(found)
             return None
         suffix, data = found
+        if class_id not in inside:
+            inside[class_id] = Names()
+            (out / folders[class_id]).mkdir()
         stem = Path(sample.name.replace("\\", "/")).stem or sample.name
         file = inside[class_id].unique(stem, suffix)
         (out / folders[class_id] / file).write_bytes(data)
         return f"{folders[class_id]}/{file}"
 
-    write_csv(out / "labels.csv", rows(), (*COLUMNS, "file"))
-    for name in folders.values():
-        if not any((out / name).iterdir()):  # ImageFolder takes a class folder without images for an error
-            (out / name).rmdir()
-    listed = [{"id": one.id, "name": one.name, "folder": folders.get(one.id)} for one in classes]
+    write_csv(out / "labels.csv", filed(), (*COLUMNS, "file"))
+    listed = [
+        {"id": one.id, "name": one.name, "folder": folders[one.id] if one.id in inside else None} for one in classes
+    ]
     with whole_file(out / "classes.json") as text:
         json.dump({"classes": listed}, text, ensure_ascii=False, indent=2)
     return left_out
