@@ -73,11 +73,18 @@ class Model:
 
     def free(self, sample_id: int, holder: tuple[str, str]) -> bool:
         """Whether this holder may have the sample: open, and on nobody else's screen."""
-        return sample_id not in self.states() and self.leases.get(sample_id, (holder, 0))[0] == holder
+        has_it = self.leases.get(sample_id, (holder, 0))[0] == holder
+        return sample_id not in self.states() and (has_it or not self.on_screen(sample_id))
+
+    def on_screen(self, sample_id: int) -> bool:
+        return sample_id in self.leases and self.leases[sample_id][1] > self.now
+
+    def held(self, holder: tuple[str, str]) -> list[int]:
+        return sorted(s for s, lease in self.leases.items() if lease[0] == holder and self.on_screen(s))
 
     def reopen(self, sample_id: int, holder: tuple[str, str]) -> None:
         """An undone sample goes to who undid it, unless it is decided still or somebody has it."""
-        if sample_id not in self.states() and sample_id not in self.leases:
+        if sample_id not in self.states() and not self.on_screen(sample_id):
             self.leases[sample_id] = (holder, self.now + 120)
 
     def newest_of(self, holder: tuple[str, str]) -> NewEvent | None:
@@ -216,10 +223,10 @@ class Machine(RuleBasedStateMachine):
         with self.store._writing() as db:
             db.exec_driver_sql("UPDATE leases SET expires = expires - ?", (seconds,))
         self.model.now += seconds
-        self.model.leases = {s: lease for s, lease in self.model.leases.items() if lease[1] > self.model.now}
 
     @rule(holder=holders, those=some_samples)
     def renew(self, holder: tuple[str, str], those: list[int]) -> None:
+        """One that ran out too, as a tab that slept does, where nobody took the image since."""
         self.store.renew(*holder, those, seconds=300)
         for sample_id in those:
             if self.model.leases.get(sample_id, (None, 0))[0] == holder:
@@ -248,7 +255,7 @@ class Machine(RuleBasedStateMachine):
         assert self.store.labels(None) == {s: class_id for s, (kind, class_id) in states.items() if kind == "label"}
         assert [event.uid for event in self.store.events()] == list(self.model.events)
         for holder in HOLDERS:
-            assert self.store.held(*holder) == sorted(s for s, lease in self.model.leases.items() if lease[0] == holder)
+            assert self.store.held(*holder) == self.model.held(holder)
         assert self.store.counts()["open"] == len(set(range(1, GOLD)) - states.keys())
 
     @precondition(lambda self: self.model.events)
