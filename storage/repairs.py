@@ -76,7 +76,7 @@ def wrong_classes(db: Connection) -> list[int]:
 def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:
     """Write these classes anew; how many. One that has no events stays as it is: nothing says what it was."""
     true = [dict(row._mapping) for row in db.execute(derived_classes()) if row.class_id in class_ids]
-    rows = [{**row, "id": row.pop("class_id")} for row in true]
+    rows = [{"id": row.pop("class_id"), **row} for row in true]
     aside = sa.update(classes).where(classes.c.id.in_([row["id"] for row in rows]))
     db.execute(aside.values(archived_at=time.time()))  # two of them may have exchanged their names
     for row in rows:

@@ -70,6 +70,20 @@ def damage_states(project: Project) -> str:
     return "derived again: 2"
 
 
+def damage_classes(project: Project) -> str:
+    sql(
+        project,
+        "UPDATE classes SET merged_into = 1, key = 'x' WHERE id = 2",
+        "UPDATE classes SET name = 'x' WHERE id = 3",
+        "UPDATE classes SET name = 'cow' WHERE id = 4",
+        "UPDATE classes SET name = 'pig' WHERE id = 3",
+        "DELETE FROM classes WHERE id = 5",
+        "DROP TRIGGER class_events_keep_update",
+        "DROP TRIGGER class_events_keep_delete",
+    )
+    return "Classes that did not follow from their events were derived again: 4."
+
+
 def tear_the_newest_version(project: Project) -> str:
     (project.folder / "models" / "000003" / "probs.npy").write_bytes(b"")
     return "model version 3: taken out, as it was damaged; version 2 is the newest now"
@@ -148,6 +162,7 @@ def change_an_image(project: Project) -> str:
 
 DAMAGES = [
     (damage_states, True),
+    (damage_classes, True),
     (tear_the_newest_version, True),
     (lose_weights, True),
     (blacken_a_cached_image, True),
@@ -169,7 +184,7 @@ def test_a_damage_is_found_mended_and_gone(
     damage: Callable[[Project], str], wrong: bool, trained: Project, labeler: Command
 ) -> None:
     assert texts(trained) == []
-    events = trained.store.events()
+    events, classes = trained.store.events(), (trained.store.classes(), trained.store.class_events())
     says = damage(trained)
 
     found = labeler("check", trained.folder, "--json")
@@ -184,6 +199,7 @@ def test_a_damage_is_found_mended_and_gone(
     assert any(says in line for line in mended), ended.out
     assert texts(trained) == []
     assert trained.store.events() == events
+    assert (trained.store.classes(), trained.store.class_events()) == classes
     published = trained.published()
     assert published is not None
     assert trained.store.process("trainer") is None
