@@ -45,6 +45,8 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, labeler: Command) -> Non
             loop.answer(sample_id, sample_id)
         loop.undo()
         loop.ask()
+        p.store.merge_classes([2], into=1)
+        p.store.archive_classes([3])
         p.store.hold("server", "holder", {})
         p.images()
         key = p.store.setting("page_key", "none")
@@ -59,7 +61,8 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, labeler: Command) -> Non
             assert q.store.check() == []
             assert q.store.events() == p.store.events()
             assert q.store.samples() == p.store.samples()
-            assert q.store.classes() == p.store.classes()
+            assert q.store.classes(archived=True) == p.store.classes(archived=True)
+            assert q.store.class_events() == p.store.class_events()
             assert q.store.setting("rng_seed") == p.store.setting("rng_seed")
             assert q.store.setting("page_key") != key
             assert (q.store.process("server"), q.store.held("ann", loop.client)) == (None, [])

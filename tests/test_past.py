@@ -15,7 +15,7 @@ from conftest import Ended
 
 from labeler import Project
 from labeler.moments import At, find, parse_at, parse_time, shown_as_one, told
-from storage import Moment, NewEvent, NewSample, Store, migrations
+from storage import Moment, NewEvent, NewSample, State, Store, migrations
 from storage.exporters import export
 from storage.exporters.rows import COLUMNS, iso
 
@@ -78,6 +78,86 @@ def test_the_states_at_an_event_are_those_of_a_record_that_ends_there(mixed: Sto
             for purpose in (None, "learn", "measure"):
                 assert mixed.labels(purpose, at=at) == other.labels(purpose)
             assert mixed.labels(None, "pool", at) == other.labels(None, "pool")
+
+
+def change_classes(store: Store) -> None:
+    """Dogs were cats all along, and owls should not have been."""
+    store.merge_classes([2], into=1)
+    store.archive_classes([3])
+
+
+def test_the_past_has_the_classes_of_now_as_a_record_that_ends_there(mixed: Store, tmp_path: Path) -> None:
+    change_classes(mixed)
+    for at in range(len(MIXED) + 1):
+        with Store.create(tmp_path / f"{at}.db", "other", ["cat", "dog", "owl"]) as other:
+            other.add_samples(rows(10))
+            other.add_samples([*rows(1, first=10, split="measure"), *rows(1, first=11, split="gold", gold_class_id=1)])
+            other.record(MIXED[:at])
+            change_classes(other)
+            assert mixed.states(at) == other.states()
+            assert mixed.counts(mixed.moment_after(at)) == other.counts()
+            for purpose in (None, "learn", "measure"):
+                assert mixed.labels(purpose, at=at) == other.labels(purpose)
+    then = {at: mixed.counts(mixed.moment_after(at)) for at in (2, 4, 14)}
+    assert {at: (n["labeled"], n["archived"], n["per_class"]) for at, n in then.items()} == {
+        2: (2, 0, {1: 2}),
+        4: (1, 1, {1: 1}),  # the correction of event 4 was to an owl
+        14: (1, 1, {1: 1}),
+    }
+    assert mixed.labels(None, at=2) == {1: 1, 2: 1}
+    assert [mixed.moment_with_labels(n).event_id for n in (1, 2)] == [1, 2]
+    with pytest.raises(ValueError, match="never were 3 labels at one time; the most were 2"):
+        mixed.moment_with_labels(3)  # there were, before owls were archived
+    mixed.unmerge_classes([2])
+    mixed.restore_classes([3])
+    assert mixed.labels(None, at=4) == {1: 3, 2: 2}
+    assert mixed.moment_with_labels(3).event_id == 12
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "folder"])
+def test_an_export_of_a_moment_has_the_classes_of_now(project: Project, tmp_path: Path, format: str) -> None:
+    store, loop = project.store, project.loop("ann", "tab")
+    owl = store.add_classes(["owl"])[0].id
+    loop.answer_many({1: "cat", 2: "dog", 3: "owl"})
+    loop.skip(4)
+    loop.answer(2, "owl")
+    store.merge_classes([2], into=1)
+    store.archive_classes([owl])
+
+    def exported(at: int) -> tuple[list[tuple[str, str, str]], dict[str, object]]:
+        tally = export(store, project.folder, tmp_path / str(at), format, at=store.moment_after(at))
+        file = tmp_path / str(at) / "labels.csv" if format == "folder" else tmp_path / str(at)
+        with file.open(newline="") as text:
+            found = [json.loads(line) for line in text] if format == "jsonl" else list(csv.DictReader(text))
+        return [(str(row["sample_id"]), row["status"], row["class"] or "") for row in found], tally
+
+    before, tally = exported(4)
+    assert before == [("1", "label", "cat"), ("2", "label", "cat"), ("3", "archived", "owl"), ("4", "skip", "")]
+    assert (tally["label"], tally["archived"], tally["skip"], tally["open"]) == (2, 1, 1, 8)
+    assert tally["classes"] == {"cat": 2}
+    after, tally = exported(5)
+    assert after == [("1", "label", "cat"), ("2", "archived", "owl"), ("3", "archived", "owl"), ("4", "skip", "")]
+    assert (tally["label"], tally["archived"], tally["classes"]) == (1, 2, {"cat": 1})
+    if format == "folder":
+        listed = json.loads((tmp_path / "5" / "classes.json").read_text())["classes"]
+        assert listed == [{"id": 1, "name": "cat", "folder": "cat"}]
+        assert sorted(path.name for path in (tmp_path / "5").iterdir()) == ["cat", "classes.json", "labels.csv"]
+
+
+def test_an_export_tells_what_it_wrote_where_classes_change_meanwhile(project: Project, tmp_path: Path) -> None:
+    store, loop = project.store, project.loop("ann", "tab")
+    loop.answer_many({1: "cat", 2: "dog", 3: "dog"})
+
+    def change(done: int, total: int) -> None:
+        if done == 1:
+            store.merge_classes([1], into=2)
+            store.record([event("late", "label", 4, store.add_classes(["fox"])[0].id)])
+
+    tally = export(store, project.folder, tmp_path / "out", "folder", change)
+    assert (tally["label"], tally["classes"]) == (3, {"cat": 1, "dog": 2})
+    with (tmp_path / "out" / "labels.csv").open(newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["cat/0.png", "dog/1.png", "dog/2.png"]
+    assert store.counts()["per_class"] == {2: 3, 3: 1}
 
 
 def test_a_number_of_labels_is_the_first_moment_that_has_them(mixed: Store) -> None:
@@ -269,6 +349,38 @@ def test_a_loop_answers_many_at_once_and_undo_takes_them_all_back(project: Proje
     assert back.sample_id == first.sample_id
     assert project.store.last_event_id() == 10
     assert loop.undo() is None
+
+
+def test_one_undo_takes_a_split_back(project: Project) -> None:
+    project.loop("ann", "tab").answer_many({1: "cat", 2: "cat", 3: "dog", 4: "cat"})
+    project.classes.merge(["dog"], into="cat")
+    new, _ = project.classes.split("cat", "kitten", [1, 3, 4], "ann")
+    project.loop("ann", "tab").answer(4, "cat")  # since then
+    assert project.store.labels() == {1: new.id, 2: 1, 3: new.id, 4: 1}
+
+    back = project.loop("ann", "split").undo()
+
+    assert back is not None
+    assert project.store.labels() == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert project.store.state(4) == State(4, "label", 1, 8, "ann", "learn")  # the later label, not the first one
+    assert project.loop("ann", "split").undo() is None
+    project.classes.unmerge(["dog"])
+    assert project.store.labels() == {1: 1, 2: 1, 3: 2, 4: 1}
+    project.classes.archive(["kitten"])
+    assert project.store.counts()["archived"] == 0
+    assert project.store.check() == []
+
+
+def test_a_split_is_taken_back_by_its_group_also_when_its_class_was_archived(project: Project) -> None:
+    project.loop("ann", "tab").answer_many({1: "cat", 2: "cat"})
+    new, group_id = project.classes.split("cat", "kitten", [1, 2])
+    project.classes.archive(["kitten"])
+    assert project.store.labels() == {}
+    assert len(project.store.undo_group(group_id, "back", "me")) == 2
+    assert project.store.undo_group(group_id, "again", "me") == []
+    assert project.store.labels() == {1: 1, 2: 1}
+    project.classes.restore(["kitten"])
+    assert project.store.counts()["per_class"] == {1: 2, 2: 0, new.id: 0}
 
 
 def test_a_group_with_an_unknown_class_or_sample_stores_nothing(project: Project) -> None:

@@ -237,11 +237,12 @@ def test_events_of_classes_cannot_be_changed_and_a_class_that_does_not_follow_is
     ]
 
 
+@pytest.mark.parametrize("schema", [1, 2])
 def test_the_classes_of_an_older_project_were_there_from_the_beginning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    schema: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:schema])
         older = Store.make(tmp_path / "labels.db", "test", lambda store: None)
         with older._writing() as db:
             db.exec_driver_sql("INSERT INTO classes (name, key, colour, position) VALUES ('cat', '1', '#4477aa', 0)")
