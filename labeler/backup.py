@@ -11,6 +11,7 @@ import secrets
 import shutil
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -182,7 +183,7 @@ def restore(archive: Path, folder: Path, on_progress: Progress | None = None) ->
                 _extract(opened, draft / "project" / name, name, expected, told)
             _must_be_sound(draft / "project", copied)
             os.rename(draft / "project", folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{archive} is damaged or no backup ({error}). Use another one.") from error
     except ValueError as error:
         raise ValueError(f"{archive} was not restored: {str(error).rstrip('.')}. Use another backup.") from error

@@ -290,7 +290,8 @@ def test_a_backup_that_is_not_as_it_was_written_makes_no_project(
 
 def test_half_a_zip_and_no_zip_make_no_project(taken: Path, tmp_path: Path, labeler: Command) -> None:
     whole = taken.read_bytes()
-    for data in (whole[: len(whole) // 2], b"", b"no zip", whole[:200] + b"\xff" * 50 + whole[250:]):
+    torn = [whole[:at] + b"\xff" * 50 + whole[at + 50 :] for at in range(60, 1000, 100)]  # of the packed database
+    for data in (whole[: len(whole) // 2], b"", b"no zip", *torn):
         taken.write_bytes(data)
         ended = labeler("restore", taken, tmp_path / "again")
         assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended.err

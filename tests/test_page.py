@@ -551,6 +551,25 @@ def test_an_image_given_back_by_others_arrives_on_an_empty_screen(tmp_path: Path
         assert project.store.labels() == {1: 1, 2: 2, 3: 2}
 
 
+def test_a_page_with_nothing_to_show_asks_gently(tmp_path: Path, browser: Browser) -> None:
+    """Every few seconds, whether all is answered or the server is away: not as fast as it can."""
+    with small_project(tmp_path / "project", n=3) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        visit.allowed = AWAY
+        page = visit()
+        asked: list[str] = []
+        page.on("request", lambda r: asked.append(r.url) if r.url.endswith("/next") else None)
+        for _ in range(3):
+            press(page, "1")
+        expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
+        for away in (False, True):
+            page.context.set_offline(away)
+            asked.clear()
+            page.wait_for_timeout(3000)
+            assert len(asked) <= 4
+        visit.close()
+
+
 def test_a_server_that_is_away_is_named_and_every_key_gets_an_answer(tmp_path: Path, browser: Browser) -> None:
     with small_project(tmp_path / "flowers", n=30) as project, served(project) as address:
         visit = Visitors(browser, address)

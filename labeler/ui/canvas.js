@@ -369,7 +369,7 @@ class Canvas {
   connected(online) {
     if (online && this.outbox.problem) this.outbox.retry();
     if (online && this.away) {
-      this.queue.fill();
+      this.queue.wake();
       for (const question of [...this.queue.questions, ...(this.question ? [this.question] : [])]) {
         if (question.picture?.ready === false) Object.assign(question, { picture: undefined, broken: false });
       }

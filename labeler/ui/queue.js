@@ -19,6 +19,7 @@ export class Queue {
     this.empty = false; // the last answer brought nothing
     this.tries = 0;
     this.timer = 0;
+    this.resting = false; // waiting for the timer, after an answer that brought nothing or did not come
     this.presses = [];
     this.latency = 100;
     this.stale = false;
@@ -58,12 +59,18 @@ export class Queue {
   /** A new ranking is out: all but the next question are to be asked for anew. */
   rerank() {
     this.stale = true;
+    this.wake();
+  }
+
+  /** Asks at once, whatever the last answer was: something has changed. */
+  wake() {
+    this.resting = false;
     this.fill();
   }
 
   /** Fetches what is missing. One request is under way at a time. */
   async fill() {
-    if (this.busy || (!this.stale && this.questions.length >= this.ahead())) return;
+    if (this.busy || this.resting || (!this.stale && this.questions.length >= this.ahead())) return;
     this.busy = true;
     clearTimeout(this.timer);
     const { stale } = this;
@@ -76,9 +83,10 @@ export class Queue {
       this.tries += 1;
     }
     this.busy = false;
+    this.resting = this.tries > 0;
+    if (this.resting) this.timer = setTimeout(() => this.wake(), GENTLY[Math.min(this.tries, GENTLY.length) - 1]);
     this.arrived();
-    if (this.tries) this.timer = setTimeout(() => this.fill(), GENTLY[Math.min(this.tries, GENTLY.length) - 1]);
-    else this.fill();
+    this.fill();
   }
 
   async more() {
