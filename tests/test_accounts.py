@@ -228,6 +228,14 @@ def test_a_wrong_password_and_signing_out(client: TestClient) -> None:
     assert client.get("/labeler/state").status_code == 401
 
 
+def test_other_cookies_of_this_host_do_no_harm(client: TestClient) -> None:
+    cookie = client.post("/labeler/signin", json={"name": "ann", "password": PASSWORD}).cookies["labeler_signin"]
+    client.cookies.clear()
+    for other in ('prefs={"a": "b, c"}', "a b=1", "=x", "k[0]=v"):
+        headers = {"cookie": f"{other}; labeler_signin={cookie}"}
+        assert client.get("/labeler/state", headers=headers).json()["annotator"] == "ann", other
+
+
 def test_another_site_can_neither_sign_in_nor_label(client: TestClient) -> None:
     signed_in(client, "ann")
     for path in ("/labeler/signin", "/labeler/commit", "/labeler/signout"):

@@ -6,10 +6,10 @@ Sec-Fetch-Site. The second shows in Host, where nobody signs in; where people do
 """
 
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,11 +72,7 @@ class Guard:
 
 
 def _cookie(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(SIGN_IN_COOKIE)
-    except CookieError:
-        return None
-    return found.value if found else None
+    return cookie_parser(headers.get("cookie", "")).get(SIGN_IN_COOKIE)
 
 
 def _sign_in_first(method: str, headers: Headers) -> Response:
