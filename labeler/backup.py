@@ -131,12 +131,12 @@ def _plan(folder: Path, store: Store, model: dict[str, BinaryIO]) -> Copied:
 def _put_original(
     archive: zipfile.ZipFile, copied: Copied, name: str, path: Path, sha256: str, told: Callable[[int], None]
 ) -> None:
-    try:
-        f = open(path, "rb")  # noqa: SIM115
-    except OSError:
-        copied.missing.append(name)
-        return
-    with f:
+    with ExitStack() as stack:
+        try:
+            f = stack.enter_context(path.open("rb"))
+        except OSError:
+            copied.missing.append(name)
+            return
         _put(archive, copied, name, f, told)
     if copied.files[name]["sha256"] != sha256:
         copied.changed.append(name)
