@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,19 @@ def ask_and_answer(folder: Path) -> dict[str, Any]:
         begun = time.perf_counter()
         held = loop.ask_many(8)
         first = time.perf_counter() - begun
-        leases, asks, answers = [], [], []
-        wanted = np.array(p.published().ranking[-100_000:])  # type: ignore[union-attr]
+        took: dict[str, list[float]] = {"answer": [], "ask": [], "lease": []}
+        wanted = p.store.sample_ids("pool")[-100_000:]
         for i in range(ASKED):
-            answers.append(_ms(lambda: loop.answer(held.pop(0).sample_id, CLASSES[i % 10])))  # noqa: B023
-            asks.append(_ms(lambda: held.extend(loop.ask_many(1, have=[q.sample_id for q in held]))))
-            leases.append(_ms(lambda: p.store.lease(wanted, 1, "ben", f"tab {i}")))  # noqa: B023
+            with _timed(took["answer"]):
+                loop.answer(held.pop(0).sample_id, CLASSES[i % 10])
+            with _timed(took["ask"]):
+                held += loop.ask_many(1, have=[q.sample_id for q in held])
+            with _timed(took["lease"]):
+                p.store.lease(wanted, 1, "ben", f"tab {i}")
             p.store.release("ben", f"tab {i}")
         assert len(held) == 8
         assert p.store.counts()["labeled"] == ASKED
-    return {"first": first, "lease": leases, "ask": asks, "answer": answers}
+    return {"first": first, **took}
 
 
 def label_many(folder: Path, n: int) -> dict[str, Any]:
@@ -94,10 +98,11 @@ def label_many(folder: Path, n: int) -> dict[str, Any]:
     return {}
 
 
-def _ms(call: Callable[[], object]) -> float:
+@contextmanager
+def _timed(milliseconds: list[float]) -> Iterator[None]:
     begun = time.perf_counter()
-    call()
-    return 1000 * (time.perf_counter() - begun)
+    yield
+    milliseconds.append(1000 * (time.perf_counter() - begun))
 
 
 def apart(call: str, *args: object) -> dict[str, Any]:
@@ -154,6 +159,12 @@ def main(n: int) -> None:
         lines.append(line("label: `Loop.answer`, on disk", page, "answer"))
         lines.append(line(f"{labeled:,} labels, {LABELS_AT_ONCE:,} at once", apart("label_many", folder, labeled)))
         lines.append(line("`labeler status --json`", command("status", folder, "--json")))
+        lines.append(
+            line(
+                "`labeler status --at labels:N`, half way", command("status", folder, "--at", f"labels:{labeled // 2}")
+            )
+        )
+        lines.append(line("`labeler log --json`", command("log", folder, "--json")))
         for format in ("csv", "jsonl"):
             lines.append(
                 line(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # One thread each: tests share the machine with the servers and trainers they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +22,8 @@ from labeler import Project
 from labeler.__main__ import run
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+
     from model.evaluation import Judge
 
 
@@ -101,11 +103,13 @@ def interrupt(process: subprocess.Popen[str]) -> Ended:
     return end(process)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30, every: float = 0.05) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 30, every: float = 0.05) -> Any:
+    """What `condition` gives as soon as that is true."""
     until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
+    while not (found := condition()):
+        assert time.monotonic() < until, f"it did not happen within {seconds} s"
         time.sleep(every)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -124,3 +128,40 @@ def judge(digits: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPa
     from model.evaluation import judge_for
 
     return judge_for(digits[0][:1200], digits[1][:1200], 10, cache=tmp_path_factory.mktemp("judge"))
+
+
+@pytest.fixture(scope="module")
+def playwright() -> "Iterator[Playwright]":
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        yield p
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: "Playwright") -> "Iterator[Browser]":
+    from pages import CHROMIUM, FLAGS, collect_unclosed
+
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
+    collect_unclosed()
+
+
+QUICK = {  # settings of a learner that a test can wait for
+    "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16,
+    "partial_batch": 8, "graph_size": 100,
+}  # fmt: skip
+
+
+@pytest.fixture
+def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Project]:
+    """150 digits in the pool and 30 gold ones, a learner of small batches."""
+    images, labels = digits
+    np.savez(tmp_path / "pool.npz", x=images[:150])
+    np.savez(tmp_path / "gold.npz", x=images[150:180], y=labels[150:180])
+    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
+        p.import_(tmp_path / "gold.npz", gold=True)
+        p.import_(tmp_path / "pool.npz")
+        p.store.set_setting("learner", QUICK)
+        yield p

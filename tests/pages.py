@@ -1,7 +1,12 @@
-"""What the tests of the page share: a small project, a published version, a server in a thread."""
+"""What the tests of the page share: a small project, a published version, a server in a thread, people in browsers.
+
+Tests in a browser need Chromium (LABELER_CHROMIUM, /usr/bin/chromium by default); without it they fail, and are never
+skipped.
+"""
 
 import asyncio
 import gc
+import os
 import socket
 import threading
 import warnings
@@ -13,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labeler import Project
@@ -104,3 +110,79 @@ def _delayed(app: ASGIApp, late: dict[str, float]) -> ASGIApp:
         await app(scope, receive, send)
 
     return delayed
+
+
+# ---------- in a browser ----------
+
+CHROMIUM = os.environ.get("LABELER_CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+KEYS = [str(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)]  # class ids 1..10
+IMAGE = ".stage-image img"
+AWAY = ("net::ERR", "Failed to load resource")
+
+
+class Visitors:
+    """Browsers of people. At the end no page may have had an error or have called anything but our server."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.browser, self.url = browser, url
+        self.contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+        self.allowed: tuple[str, ...] = ()  # words of complaints that a test provokes, such as a server that is away
+
+    def __call__(self, name: str = "ann", width: int = 1440, height: int = 900) -> Page:
+        """A person with a browser of their own, the name given, looking at the first image."""
+        page = self.newcomer(name, viewport={"width": width, "height": height})
+        expect(page.locator(IMAGE)).to_be_visible()
+        return page
+
+    def newcomer(self, name: str = "ann", **options: Any) -> Page:
+        """A person who has just given the name. The options are those of a browser context."""
+        context = self.browser.new_context(**options)
+        self.contexts.append(context)
+        context.on("page", self.watch)
+        page = context.new_page()
+        page.goto(self.url)
+        page.fill("dialog.who input", name)
+        page.keyboard.press("Enter")
+        return page
+
+    def watch(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.complain(f"page error: {error}"))
+        page.on("console", lambda m: self.complain(f"console: {m.text}") if m.type in ("error", "warning") else None)
+        page.on("request", lambda r: None if self.local(r.url) else self.complain(f"left the machine: {r.url}"))
+
+    def local(self, url: str) -> bool:
+        return url.startswith((self.url, "data:", "blob:"))
+
+    def complain(self, text: str) -> None:
+        if not any(word in text for word in self.allowed):
+            self.complaints.append(text)
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+        assert self.complaints == []
+
+
+def on_screen(page: Page) -> int:
+    return int(page.get_attribute(IMAGE, "data-sample-id") or 0)
+
+
+def press(page: Page, key: str) -> int:
+    """Presses a key; the sample that was on screen."""
+    sample_id = on_screen(page)
+    page.keyboard.press(key)
+    return sample_id
+
+
+def all_saved(page: Page) -> None:
+    expect(page.locator(".save")).to_have_text("All saved", timeout=10_000)
+    assert page.get_attribute(".lab", "data-pending") == "0"
+
+
+def answers(project: Project) -> list[tuple[str, int, int | None]]:
+    return [(event.kind, event.sample_id, event.class_id) for event in project.store.events()]

@@ -4,13 +4,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import wait_for
 
 from labeler import Project
 from labeler.course import Course, Lost, Report, train
@@ -40,13 +41,6 @@ def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iter
 def record(project: Project, first: int, last: int) -> subprocess.Popen[bytes]:
     """Events first to last - 1, one by one, by a process of its own."""
     return subprocess.Popen([sys.executable, "-c", RECORD, str(project.store.path), str(first), str(last)])
-
-
-def until(done: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -121,14 +115,14 @@ def test_a_heartbeat_is_no_news_but_events_images_classes_and_settings_are(
 
 def test_a_trainer_at_rest_wakes_for_events_of_another_process(digit_project: Project) -> None:
     with at_work(digit_project):
-        until(lambda: rests(digit_project))
+        wait_for(lambda: rests(digit_project))
         assert record(digit_project, 0, 12).wait() == 0
-        until(lambda: learned(digit_project) == 12 and rests(digit_project))
+        wait_for(lambda: learned(digit_project) == 12 and rests(digit_project))
         assert record(digit_project, 12, 13).wait() == 0
-        until(lambda: digit_project.published().last_event_id == 13)
-        until(lambda: learned(digit_project) == 13)
+        wait_for(lambda: digit_project.published().last_event_id == 13)
+        wait_for(lambda: learned(digit_project) == 13)
         digit_project.store.set_setting("paused", True)
-        until(lambda: (digit_project.store.process("trainer") or {}).get("phase") == "paused")
+        wait_for(lambda: (digit_project.store.process("trainer") or {}).get("phase") == "paused")
 
 
 def test_a_trainer_without_classes_begins_when_there_are_some(tmp_path: Path, digit_project: Project) -> None:
@@ -136,9 +130,9 @@ def test_a_trainer_without_classes_begins_when_there_are_some(tmp_path: Path, di
         bare.import_(tmp_path / "pool.npz", measure_share=0)
         bare.store.set_setting("learner", digit_project.store.setting("learner"))
         with at_work(bare):
-            until(lambda: "no classes yet" in (bare.store.process("trainer") or {}).get("message", ""))
+            wait_for(lambda: "no classes yet" in (bare.store.process("trainer") or {}).get("message", ""))
             bare.store.add_classes(["even", "odd"])
-            until(lambda: bare.store.newest_version() is not None)
+            wait_for(lambda: bare.store.newest_version() is not None)
 
 
 def test_an_event_that_a_new_version_does_not_know_is_ranked_on_it_too(digit_project: Project) -> None:
@@ -154,10 +148,10 @@ def test_an_event_that_a_new_version_does_not_know_is_ranked_on_it_too(digit_pro
     course.lookout.start()
     ranker.start()
     loop.answer(2, "5")
-    until(lambda: digit_project.published().last_event_id == 2)
+    wait_for(lambda: digit_project.published().last_event_id == 2)
     course._publish()  # begun before the second answer
     assert learning.published_event_id == 1
-    until(lambda: (p := digit_project.published()).version == 2 and p.last_event_id == 2)
+    wait_for(lambda: (p := digit_project.published()).version == 2 and p.last_event_id == 2)
     ended.set()
     ranker.join(10)
     assert not ranker.is_alive()

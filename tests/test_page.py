@@ -1,44 +1,32 @@
-"""The page in a real browser: what a person presses is what the database holds.
+"""The page in a real browser: what a person presses is what the database holds."""
 
-Needs Chromium (LABELER_CHROMIUM, /usr/bin/chromium by default); without it these tests fail, they are never skipped.
-"""
-
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pages import CLASSES, IGNORE_UNCLOSED, collect_unclosed, publish_version, served, small_project
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from conftest import wait_for
+from pages import (
+    AWAY,
+    CLASSES,
+    IGNORE_UNCLOSED,
+    IMAGE,
+    KEYS,
+    Visitors,
+    all_saved,
+    answers,
+    on_screen,
+    press,
+    publish_version,
+    served,
+    small_project,
+)
+from playwright.sync_api import Browser, Page, expect
 
 from labeler import Project
 from storage import NewEvent
 
 pytestmark = IGNORE_UNCLOSED
-CHROMIUM = os.environ.get("LABELER_CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-KEYS = [str(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)]  # class ids 1..10
-IMAGE = ".stage-image img"
-AWAY = ("net::ERR", "Failed to load resource")
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as p:
-        yield p
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-    yield browser
-    browser.close()
-    collect_unclosed()
 
 
 @pytest.fixture
@@ -53,75 +41,11 @@ def url(project: Project) -> Iterator[str]:
         yield address
 
 
-class Visitors:
-    """Browsers of people. At the end no page may have had an error or have called anything but our server."""
-
-    def __init__(self, browser: Browser, url: str) -> None:
-        self.browser, self.url = browser, url
-        self.contexts: list[BrowserContext] = []
-        self.complaints: list[str] = []
-        self.allowed: tuple[str, ...] = ()  # words of complaints that a test provokes, such as a server that is away
-
-    def __call__(self, name: str = "ann", width: int = 1440, height: int = 900) -> Page:
-        """A person with a browser of their own, the name given, looking at the first image."""
-        page = self.newcomer(name, viewport={"width": width, "height": height})
-        expect(page.locator(IMAGE)).to_be_visible()
-        return page
-
-    def newcomer(self, name: str = "ann", **options: Any) -> Page:
-        """A person who has just given the name. The options are those of a browser context."""
-        context = self.browser.new_context(**options)
-        self.contexts.append(context)
-        context.on("page", self.watch)
-        page = context.new_page()
-        page.goto(self.url)
-        page.fill("dialog.who input", name)
-        page.keyboard.press("Enter")
-        return page
-
-    def watch(self, page: Page) -> None:
-        page.on("pageerror", lambda error: self.complain(f"page error: {error}"))
-        page.on("console", lambda m: self.complain(f"console: {m.text}") if m.type in ("error", "warning") else None)
-        page.on("request", lambda r: None if self.local(r.url) else self.complain(f"left the machine: {r.url}"))
-
-    def local(self, url: str) -> bool:
-        return url.startswith((self.url, "data:", "blob:"))
-
-    def complain(self, text: str) -> None:
-        if not any(word in text for word in self.allowed):
-            self.complaints.append(text)
-
-    def close(self) -> None:
-        for context in self.contexts:
-            context.close()
-        assert self.complaints == []
-
-
 @pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Visitors]:
     visitors = Visitors(browser, url)
     yield visitors
     visitors.close()
-
-
-def on_screen(page: Page) -> int:
-    return int(page.get_attribute(IMAGE, "data-sample-id") or 0)
-
-
-def press(page: Page, key: str) -> int:
-    """Presses a key; the sample that was on screen."""
-    sample_id = on_screen(page)
-    page.keyboard.press(key)
-    return sample_id
-
-
-def all_saved(page: Page) -> None:
-    expect(page.locator(".save")).to_have_text("All saved", timeout=10_000)
-    assert page.get_attribute(".lab", "data-pending") == "0"
-
-
-def answers(project: Project) -> list[tuple[str, int, int | None]]:
-    return [(event.kind, event.sample_id, event.class_id) for event in project.store.events()]
 
 
 BURST = """
@@ -317,7 +241,7 @@ def test_answers_a_closed_tab_had_not_sent_are_sent_by_the_next_one(project: Pro
     following.add_init_script(A_WHILE_LATER)
     following.goto(visit.url)
     expect(following.locator(IMAGE)).to_be_visible()
-    wait_until(lambda: len(project.store.events()) == 3)
+    wait_for(lambda: len(project.store.events()) == 3)
     all_saved(following)
 
     assert answers(project) == [("label", sample_id, n) for n, sample_id in enumerate(ids, 1)]
@@ -420,8 +344,40 @@ def test_an_answer_under_way_survives_a_lost_name_and_the_end_of_the_page(projec
     page.evaluate("() => { window.fetch = () => Promise.reject(new Error('net::ERR away')); }")
     second = press(page, "2")
     page.goto("about:blank")
-    wait_until(lambda: len(project.store.events()) == 2)
+    wait_for(lambda: len(project.store.events()) == 2)
     assert answers(project) == [("label", first, 1), ("label", second, 2)]
+
+
+REFUSED_LATE = """() => {
+  const { fetch } = window;
+  window.fetch = async (path, ...request) => {
+    const answer = await fetch(path, ...request);
+    if (path.endsWith('next') && answer.status === 401) {
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      setTimeout(() => (window.cameLate = true), 100);
+    }
+    return answer;
+  };
+}"""
+
+
+def test_a_name_once_given_is_not_asked_for_again_by_an_answer_to_an_earlier_request(
+    project: Project, visit: Visitors
+) -> None:
+    visit.allowed = ("401",)
+    page = visit()
+    page.wait_for_load_state("networkidle")
+    page.evaluate(REFUSED_LATE)
+    page.context.clear_cookies()
+    press(page, "1")
+    page.fill("dialog.who input", "ann")
+    page.keyboard.press("Enter")
+    all_saved(page)
+    page.wait_for_function("window.cameLate")
+    assert page.locator("dialog.who").is_hidden()
+    press(page, "2")
+    all_saved(page)
+    assert len(answers(project)) == 2
 
 
 def test_hints_stay_hidden_until_asked_for_and_enter_accepts_only_what_is_seen(
@@ -457,11 +413,11 @@ def test_a_new_ranking_replaces_all_but_the_image_on_screen_and_the_next(project
     publish_version(project, 1)
     page = visit()
     client = page.get_attribute(".lab", "data-client") or ""
-    wait_until(lambda: len(project.store.held("ann", client)) >= 4)
+    wait_for(lambda: len(project.store.held("ann", client)) >= 4)
     best = project.store.sample_ids()[::-1].tolist()
     publish_version(project, 2, ranking=best)
-    wait_until(lambda: best[0] in project.store.held("ann", client))
-    wait_until(lambda: len(set(project.store.held("ann", client)) - set(best[:16])) == 2)
+    wait_for(lambda: best[0] in project.store.held("ann", client))
+    wait_for(lambda: len(set(project.store.held("ann", client)) - set(best[:16])) == 2)
 
     page.wait_for_timeout(200)
     asked = [press(page, "1") for _ in range(6)]
@@ -469,13 +425,6 @@ def test_a_new_ranking_replaces_all_but_the_image_on_screen_and_the_next(project
     assert asked[2:] == best[:4]
     versions = [event.version for event in project.store.events()]
     assert versions == [1, 1, 2, 2, 2, 2]
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 8) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_help_opens_with_a_question_mark_and_no_key_labels_behind_it(project: Project, visit: Visitors) -> None:
@@ -513,127 +462,6 @@ def test_after_a_mouse_click_the_keys_label_again(project: Project, visit: Visit
     assert project.store.labels()[third] == 3
 
 
-def test_class_names_that_look_like_code_are_shown_as_text(tmp_path: Path, browser: Browser) -> None:
-    names = ["${alert(1)}<b>", "{{value}}", "<img src=x onerror=alert(1)>", "`'\"&amp;"]
-    names += [f"{'long ' * 50}{i}" for i in range(30)]
-    with small_project(tmp_path / "project", n=12, classes=names) as project, served(project) as address:
-        publish_version(project, 1)
-        visit = Visitors(browser, address)
-        page = visit("<i>${1+1}</i>")
-        shown = page.locator(".class .name").all_inner_texts()
-        assert [name.strip() for name in shown] == [name.strip() for name in names]
-        expect(page.locator(".person")).to_have_text("<i>${1+1}</i>")
-        page.keyboard.press("1")
-        expect(page.locator(".film .tile span")).to_have_text("${alert(1)}<b>")
-        box = page.locator(".actions").bounding_box()
-        assert box is not None
-        assert box["y"] + box["height"] <= 900, "many classes scroll in their own list"
-        page.get_by_role("tab", name="Learning").click()
-        expect(page.locator(".bar-name").first).to_have_text("${alert(1)}<b>")
-        visit.close()
-
-
-def test_an_image_given_back_by_others_arrives_on_an_empty_screen(tmp_path: Path, browser: Browser) -> None:
-    with small_project(tmp_path / "project", n=3) as project, served(project) as address:
-        project.store.lease([1, 2, 3], 3, "bob", "elsewhere-1")
-        visit = Visitors(browser, address)
-        page = visit.newcomer()
-        expect(page.locator(".stage-message")).to_contain_text("other screens")
-        project.store.release("bob", "elsewhere-1", keep=[2, 3])
-        expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
-        assert press(page, "1") == 1
-        project.store.release("bob", "elsewhere-1")
-        for _ in range(2):
-            expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
-            page.keyboard.press("2")
-        expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
-        visit.close()
-        assert project.store.labels() == {1: 1, 2: 2, 3: 2}
-
-
-def test_a_page_with_nothing_to_show_asks_gently(tmp_path: Path, browser: Browser) -> None:
-    """Every few seconds, whether all is answered or the server is away: not as fast as it can."""
-    with small_project(tmp_path / "project", n=3) as project, served(project) as address:
-        visit = Visitors(browser, address)
-        visit.allowed = AWAY
-        page = visit()
-        asked: list[str] = []
-        page.on("request", lambda r: asked.append(r.url) if r.url.endswith("/next") else None)
-        for _ in range(3):
-            press(page, "1")
-        expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
-        for away in (False, True):
-            page.context.set_offline(away)
-            asked.clear()
-            page.wait_for_timeout(3000)
-            assert len(asked) <= 4
-        visit.close()
-
-
-def test_a_server_that_is_away_is_named_and_every_key_gets_an_answer(tmp_path: Path, browser: Browser) -> None:
-    with small_project(tmp_path / "flowers", n=30) as project, served(project) as address:
-        visit = Visitors(browser, address)
-        visit.allowed = AWAY
-        page = visit()
-        page.wait_for_timeout(300)
-        page.context.set_offline(True)
-        n = 0
-        while page.locator(IMAGE).count():
-            press(page, "1")
-            n += 1
-        message = page.locator(".stage-message")
-        expect(message).to_contain_text("The server cannot be reached", timeout=8000)
-        expect(message).to_contain_text(f"{n} answers are kept in this tab and will be sent")
-        expect(message.locator("code")).to_have_text("labeler serve flowers")
-        expect(page.locator(".trainer")).to_have_attribute("data-phase", "unknown")
-        expect(page.locator(".rate")).to_have_text("")
-        expect(page.locator(".top-say")).to_have_text(page.locator(".save").inner_text())
-        page.keyboard.press("1")
-        expect(page.locator(".stage-cue.on")).to_have_text("There is no image to answer yet")
-        page.context.set_offline(False)
-        expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
-        all_saved(page)
-        expect(page.locator(".top-say")).to_have_text("All saved")
-        expect(page.locator(".trainer")).not_to_have_attribute("data-phase", "unknown")
-        visit.close()
-        assert len(project.store.labels()) == n
-
-
-def test_a_project_without_images_says_how_to_import_some(tmp_path: Path, browser: Browser) -> None:
-    with Project.create(tmp_path / "my flowers", CLASSES) as project, served(project) as address:
-        trainer_says = {"phase": "idle", "message": "it has no images yet"}
-        project.store.hold("trainer", "ours", trainer_says)
-        visit = Visitors(browser, address)
-        page = visit.newcomer()
-        expect(page.locator(".stage-message b")).to_have_text("No images yet")
-        expect(page.locator(".stage-message code")).to_have_text('labeler import "my flowers" FOLDER')
-        expect(page.locator(".trainer")).to_have_text("Waiting: it has no images yet")
-        visit.close()
-
-
-def test_the_last_images_of_a_lone_person_are_not_said_to_be_on_other_screens(tmp_path: Path, browser: Browser) -> None:
-    late = {"/labeler/commit": 1.5}
-    with small_project(tmp_path / "project", n=3) as project, served(project, late=late) as address:
-        visit = Visitors(browser, address)
-        page = visit()
-        page.evaluate(EVERY_WORD)
-        for _ in range(3):
-            expect(page.locator(IMAGE)).to_be_visible()
-            press(page, "1")
-        expect(page.locator(".stage-message")).to_contain_text("Everything is answered", timeout=10_000)
-        said = page.evaluate("window.said")
-        visit.close()
-        assert not any("other screens" in words for words in said), said
-
-
-EVERY_WORD = """() => {
-  window.said = [];
-  const message = document.querySelector('.stage-message');
-  const changes = { childList: true, subtree: true };
-  new MutationObserver(() => window.said.push(message.textContent)).observe(message, changes);
-}"""
-
-
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
 def test_the_whole_sitting_is_in_sight_without_scrolling(
     project: Project, visit: Visitors, width: int, height: int
@@ -663,46 +491,6 @@ def test_the_whole_sitting_is_in_sight_without_scrolling(
     assert image.evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
 
 
-def test_a_phone_shows_the_whole_reason_more_classes_and_a_help_about_taps(tmp_path: Path, browser: Browser) -> None:
-    names = [f"class {i}" for i in range(16)]
-    with small_project(tmp_path / "project", n=12, classes=names) as project, served(project) as address:
-        visit = Visitors(browser, address)
-        page = visit.newcomer(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-        expect(page.locator(IMAGE)).to_be_visible()
-        fits = "e => [e.scrollWidth <= e.clientWidth, e.scrollHeight <= e.clientHeight + 1]"
-        assert page.locator(".fact-why").evaluate(fits) == [True, True]
-        ends = page.locator(".classes").evaluate(
-            "box => [...box.children].map((c) => c.offsetTop + c.offsetHeight / 2 - box.offsetTop - box.clientHeight)"
-        )
-        assert any(abs(pixels) < 10 for pixels in ends), "a row is cut in its middle, so that one sees there are more"
-        page.locator(".open-help").tap()
-        expect(page.locator(".help h2")).to_have_text("What to tap")
-        expect(page.locator(".help kbd")).to_have_count(0)
-        page.locator(".help .close").tap()
-        page.locator(".hints").tap()
-        expect(page.locator(".stage-cue")).to_have_text("Hints come with the first model")
-        expect(page.locator(".stage-cue i")).to_be_hidden()
-        page.locator(".person").tap()
-        page.fill("dialog.who input", "  ")
-        page.locator("dialog.who .primary").tap()
-        expect(page.locator("dialog.who .problem")).to_have_text("Please type a name.")
-        visit.close()
-
-
-def test_actual_pixels_of_a_large_image_start_at_its_centre(tmp_path: Path, browser: Browser) -> None:
-    with small_project(tmp_path / "project", n=2, side=2000) as project, served(project) as address:
-        visit = Visitors(browser, address)
-        page = visit()
-        page.keyboard.press("z")
-        view, image = page.locator(".stage-view").bounding_box(), page.locator(IMAGE).bounding_box()
-        visit.close()
-    assert view is not None
-    assert image is not None
-    assert image["width"] == 2000
-    for start, length in (("x", "width"), ("y", "height")):
-        assert abs(view[start] + view[length] / 2 - image[start] - image[length] / 2) < 12, "scroll bars aside"
-
-
 def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, visit: Visitors) -> None:
     page = visit()
     page.get_by_role("tab", name="Learning").click()
@@ -729,7 +517,7 @@ def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, vis
 def test_the_acquisition_is_chosen_on_the_page(project: Project, visit: Visitors) -> None:
     page = visit()
     page.select_option(".fact-ask select", "entropy")
-    wait_until(lambda: project.store.setting("acquisition") == "entropy")
+    wait_for(lambda: project.store.setting("acquisition") == "entropy")
     press(page, "1")  # the menu gave the keys back
     all_saved(page)
     assert len(project.store.events()) == 1

@@ -4,14 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import IGNORE_UNCLOSED, served, small_project
+from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, press, served, small_project
 from playwright.sync_api import Browser, Page, expect
-from test_page import IMAGE, Visitors, all_saved, browser, playwright, press
 
 from labeler import Project
 from labeler.accounts import SignIns, hashed
-
-__all__ = ["browser", "playwright"]  # fixtures
 
 pytestmark = IGNORE_UNCLOSED
 PASSWORD, NEW_PASSWORD = "correct horse battery", "staple correct horse"

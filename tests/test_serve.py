@@ -10,10 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import interrupt, start
-from pages import small_project
+from conftest import interrupt, start, wait_for
+from pages import CHROMIUM, FLAGS, IMAGE, small_project
 from playwright.sync_api import Response, expect, sync_playwright
-from test_page import CHROMIUM, FLAGS, IMAGE
 
 from labeler import Project
 from labeler.serve import serve
@@ -63,14 +62,6 @@ def started() -> Iterator[Callable[..., Started]]:
             server.kill()
 
 
-def wait_until(true: Callable[[], Any], seconds: float) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
 def trainer_pid(project: Project) -> int | None:
     known = project.store.process("trainer")
     return int(known["pid"]) if known and known["alive"] else None
@@ -113,9 +104,9 @@ def test_the_trainer_is_started_again_when_it_dies_and_ends_with_the_server(
 ) -> None:
     server = started(project, "--port", 0, "--acquisition", "entropy")
     assert server.state()["acquisition"] == "entropy"
-    first = wait_until(lambda: trainer_pid(project), 30)
+    first = wait_for(lambda: trainer_pid(project), 30)
     os.kill(first, signal.SIGKILL)
-    second = wait_until(lambda: (pid := trainer_pid(project)) != first and pid, 30)
+    second = wait_for(lambda: (pid := trainer_pid(project)) != first and pid, 30)
     told = server.state()["trainer"]
     assert (told["alive"], told["wanted"], told["restarts"]) == (True, True, 1)
     assert told["restarted_ago"] < 30
@@ -172,7 +163,7 @@ def test_kill_9_of_the_server_while_keys_arrive_loses_no_answer(
             acknowledged.update(response.json()["stored"])
 
     server = started(project, "--port", 0)
-    trainer = wait_until(lambda: trainer_pid(project), 30)
+    trainer = wait_for(lambda: trainer_pid(project), 30)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
@@ -188,7 +179,7 @@ def test_kill_9_of_the_server_while_keys_arrive_loses_no_answer(
         died = time.monotonic()
         page.wait_for_timeout(700)  # keys go on while the server is away
         page.evaluate("clearInterval(window.pressing)")
-        wait_until(lambda: not runs(trainer), 5 - (time.monotonic() - died))
+        wait_for(lambda: not runs(trainer), 5 - (time.monotonic() - died))
         stored = {event.uid for event in project.store.events()}
         assert acknowledged, "some answers were acknowledged before the end"
         assert acknowledged <= stored

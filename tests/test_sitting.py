@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from conftest import interrupt, start, wait_for
+from pages import CHROMIUM, FLAGS, IMAGE, all_saved, press
 from playwright.sync_api import expect, sync_playwright
-from test_page import CHROMIUM, FLAGS, IMAGE, all_saved, press
 
 from labeler import Project
 from labeler.__main__ import run

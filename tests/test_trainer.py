@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import QUICK, wait_for
 
 from labeler import Project
 from labeler.course import Course, Lost, Report, train
@@ -23,35 +24,10 @@ from model.learner import Learner
 from model.objective import PAPER
 from model.scores import entropy
 
-QUICK = {
-    "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16,
-    "partial_batch": 8, "graph_size": 100,
-}  # fmt: skip
-
-
-@pytest.fixture
-def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Project]:
-    """150 digits in the pool and 30 gold ones, a learner of small batches."""
-    images, labels = digits
-    np.savez(tmp_path / "pool.npz", x=images[:150])
-    np.savez(tmp_path / "gold.npz", x=images[150:180], y=labels[150:180])
-    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
-        p.import_(tmp_path / "gold.npz", gold=True)
-        p.import_(tmp_path / "pool.npz")
-        p.store.set_setting("learner", QUICK)
-        yield p
-
 
 @pytest.fixture
 def course(digit_project: Project) -> Course:
     return Course(digit_project, Learning(digit_project), Report(digit_project))
-
-
-def until(done: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 def label(project: Project, n: int, first: int = 0) -> list[int]:
@@ -180,7 +156,7 @@ def test_a_trainer_that_settled_on_a_thousand_labels_takes_no_time_of_the_proces
         p.import_(tmp_path / "pool.npz", labels=True, measure_share=0)
         p.store.set_setting("learner", {**QUICK, "labeled_batch": 400})
         with at_work(p):
-            until(lambda: (p.store.process("trainer") or {}).get("phase") == "idle", 90)
+            wait_for(lambda: (p.store.process("trainer") or {}).get("phase") == "idle", 90)
             assert p.store.newest_version().metrics["learned_event_id"] == p.store.last_event_id()
             before = time.process_time()
             time.sleep(3)
@@ -213,14 +189,14 @@ def trainer_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_images_and_classes_that_come_while_it_runs_are_taken_in(digit_project, digits, tmp_path):
     store = digit_project.store
     with trainer_process(digit_project.folder) as process:
-        until(lambda: store.newest_version() is not None, 60)
+        wait_for(lambda: store.newest_version() is not None, 60)
         store.add_classes(["blank"])
         np.savez(tmp_path / "more.npz", x=digits[0][200:220])
         digit_project.import_(tmp_path / "more.npz", measure_share=0)
-        until(lambda: (p := digit_project.published()) is not None and p.probs.shape == (200, 11))
-        until(lambda: (store.process("trainer") or {}).get("phase") == "idle")
+        wait_for(lambda: (p := digit_project.published()) is not None and p.probs.shape == (200, 11))
+        wait_for(lambda: (store.process("trainer") or {}).get("phase") == "idle")
         store.set_setting("paused", True)
-        until(lambda: (store.process("trainer") or {}).get("phase") == "paused")
+        wait_for(lambda: (store.process("trainer") or {}).get("phase") == "paused")
         assert process.stdin is not None
         process.stdin.close()  # the server went away
         process.wait(5)
@@ -237,9 +213,9 @@ def test_the_trainer_is_gone_within_five_seconds_of_its_server_being_killed(digi
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         pid = int(server.stdout.readline())
-        until(lambda: digit_project.store.newest_version() is not None, 60)
+        wait_for(lambda: digit_project.store.newest_version() is not None, 60)
         server.kill()
-    until(lambda: not _runs(pid), 5)
+    wait_for(lambda: not _runs(pid), 5)
 
 
 def _runs(pid: int) -> bool:
@@ -339,11 +315,11 @@ def test_one_that_goes_on_diverging_gives_up_and_tries_again_when_there_is_somet
         train(digit_project.folder, until_settled=True)
     assert store.versions() == []
     with at_work(digit_project):
-        until(lambda: (store.process("trainer") or {}).get("phase") == "failed")
+        wait_for(lambda: (store.process("trainer") or {}).get("phase") == "failed")
         assert "diverged 6 times in a row" in store.process("trainer")["message"]
         store.set_setting("learner", QUICK)
         label(digit_project, 5, first=10)
-        until(lambda: (v := store.newest_version()) is not None and v.labels == 15)
+        wait_for(lambda: (v := store.newest_version()) is not None and v.labels == 15)
     assert_all_is_finite(digit_project)
 
 

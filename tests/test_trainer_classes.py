@@ -1,12 +1,11 @@
 """The trainer while classes change: it goes on with what it knew, and publishes versions of the classes as they are."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import QUICK, wait_for
 
 from labeler import Project
 from labeler.course import Course, Lost, Report, train
@@ -14,26 +13,14 @@ from labeler.learning import Learning
 from labeler.ranker import rank_now
 from model import load
 
-QUICK = {
-    "warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16,
-    "partial_batch": 8, "graph_size": 100,
-}  # fmt: skip
-
 
 @pytest.fixture
-def project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Project]:
-    """150 digits in the pool, the first 40 labeled; 30 gold ones."""
-    images, labels = digits
-    np.savez(tmp_path / "pool.npz", x=images[:150])
-    np.savez(tmp_path / "gold.npz", x=images[150:180], y=labels[150:180])
-    with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
-        p.import_(tmp_path / "gold.npz", gold=True)
-        p.import_(tmp_path / "pool.npz")
-        p.store.set_setting("learner", QUICK)
-        loop = p.loop()
-        for i, sample_id in enumerate(p.store.sample_ids("pool")[:40].tolist()):
-            loop.answer(sample_id, str(labels[i]))
-        yield p
+def project(digit_project: Project, digits: tuple[np.ndarray, np.ndarray]) -> Project:
+    """The first 40 of the pool labeled."""
+    loop = digit_project.loop()
+    for i, sample_id in enumerate(digit_project.store.sample_ids("pool")[:40].tolist()):
+        loop.answer(sample_id, str(digits[1][i]))
+    return digit_project
 
 
 @pytest.fixture
@@ -196,12 +183,6 @@ def test_a_change_in_the_warm_up_does_not_begin_it_again(project: Project) -> No
 def test_a_trainer_at_work_follows_every_change_and_rests_where_no_class_is_left(project: Project) -> None:
     store = project.store
 
-    def until(done: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
-        while not done():
-            assert time.monotonic() < end, "not within 60 s"
-            time.sleep(0.05)
-
     def published() -> bool:
         newest = project.published()
         return newest is not None and newest.class_ids == [c.id for c in store.classes()]
@@ -211,7 +192,7 @@ def test_a_trainer_at_work_follows_every_change_and_rests_where_no_class_is_left
 
     with ThreadPoolExecutor() as pool:
         trainer = pool.submit(train, project.folder)
-        until(published)
+        wait_for(published, 60)
         everything = [c.name for c in store.classes()]
         for change in [
             lambda: project.classes.merge(["3", "5"], into="8"),
@@ -220,11 +201,11 @@ def test_a_trainer_at_work_follows_every_change_and_rests_where_no_class_is_left
             lambda: project.classes.archive([c.name for c in store.classes()]),
         ]:
             change()
-            until(lambda: published() or not store.classes())
-        until(lambda: phase() == "idle")
+            wait_for(lambda: published() or not store.classes(), 60)
+        wait_for(lambda: phase() == "idle", 60)
         project.classes.restore([name for name in everything if name not in ("3", "5")])
-        until(published)
-        until(lambda: phase() == "idle")
+        wait_for(published, 60)
+        wait_for(lambda: phase() == "idle", 60)
         store.let_go("trainer", store.process("trainer")["holder"])  # type: ignore[index]
         with pytest.raises(Lost):
             trainer.result(30)

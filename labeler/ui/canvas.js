@@ -45,6 +45,7 @@ class Canvas {
     Object.assign(this, { root, keep, client, name, key: known.key, ranking: known.ranking });
     this.current = null; // the question of the queue that is on screen, or under the one that is corrected
     this.correcting = null; // an entry of the filmstrip that is on screen instead
+    this.identified = 0; // times that a name or a password was given anew
     this.answers = []; // what Backspace undoes, oldest first
     this.answered = new Set(); // sample ids answered in this page's life
     this.hints = localStorage.getItem('labeler.hints') === '1';
@@ -292,18 +293,21 @@ class Canvas {
   }
 
   async post(path, body) {
+    const { identified } = this;
     try {
       return await call(path, this.message(body));
     } catch (problem) {
-      if (problem instanceof Refused && problem.status === 401) await this.identify();
+      const nameless = problem instanceof Refused && problem.status === 401;
+      if (nameless && identified === this.identified) await this.identify(); // not for a request from before the name
       throw problem;
     }
   }
 
   /** The server does not know who this is: a typed name was forgotten, or a sign-in has ended. */
   async identify() {
-    if (!state().role) return askName(this.root);
-    await askPassword(this.root, this.name, this.outbox.pending);
+    if (!state().role) await askName(this.root);
+    else await askPassword(this.root, this.name, this.outbox.pending);
+    this.identified += 1;
     this.outbox.retry();
   }
 
