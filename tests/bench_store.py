@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,9 +117,13 @@ def command(*args: object) -> dict[str, Any]:
 
 def _ended(command: list[str]) -> dict[str, Any]:
     begun = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {"seconds": time.perf_counter() - begun, **found}
+    with tempfile.TemporaryFile("w+", dir=".") as out:
+        subprocess.run(command, stdout=out, check=True)
+        seconds = time.perf_counter() - begun
+        out.seek(0)
+        [last] = deque(out, 1)
+    found: dict[str, Any] = json.loads(last)
+    return {"seconds": seconds, **found}
 
 
 def child(call: str, *args: str) -> dict[str, Any]:
@@ -132,8 +137,16 @@ def child(call: str, *args: str) -> dict[str, Any]:
         found = label_many(Path(args[0]), int(args[1]))
     else:
         found = {"publish_some_version": publish_some_version, "ask_and_answer": ask_and_answer}[call](Path(args[0]))
-    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return {**found, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    return {**found, "megabytes": peak_megabytes()}
+
+
+def peak_megabytes() -> float:
+    """Of this process since it began. Linux's ru_maxrss would have that of the process that started it, too."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS: bytes
+    [kilobytes] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(kilobytes) / 1024
 
 
 def line(what: str, found: dict[str, Any], calls: str | None = None) -> str:
