@@ -56,6 +56,21 @@ class Classes:
         """A new class with these samples (ids, or names of images) of a class: (it, group_id of the label events)."""
         return self._store.split_class(self.id(which), name, self._sample_ids(samples), annotator)
 
+    def unsplit(self, group_id: str, annotator: str | None = None) -> list[Class]:
+        """Archive the classes that this split made, where no label is left of them: returns these.
+
+        Called when the group's labels were undone. Nothing is done to a class that was labeled or merged since.
+        """
+        made = {change.now.id for change in self._store.class_events() if change.group_id == group_id}
+        own, root = self._store.label_counts(), self._store.roots()
+        empty = [
+            one
+            for one in self._store.classes()
+            if one.id in made and not any(n for class_id, n in own.items() if root[class_id] == one.id)
+        ]
+        self._store.archive_classes([one.id for one in empty], annotator)
+        return empty
+
     def id(self, which: str | int, among: Sequence[Class] | None = None) -> int:
         """Id of a class by its name, that of the first `among` which has it."""
         if not isinstance(which, str):

@@ -9,6 +9,17 @@ from storage.values import STATE_KINDS, NewEvent
 
 
 class GroupTables(EventTables):
+    def group_id(self, beginning: str) -> str:
+        """The group whose id begins like this. KeyError for none; ValueError for more than one."""
+        query = select(events.c.group_id).distinct().where(events.c.group_id.startswith(beginning, autoescape=True))
+        with self._reading() as db:
+            found = list(db.scalars(query.order_by(events.c.group_id).limit(2)))
+        if not beginning or not found:
+            raise KeyError(f"There is no group {beginning!r}: labeler log shows what was decided in one action.")
+        if len(found) > 1 and found[0] != beginning:
+            raise ValueError(f"More than one group begins with {beginning!r}. Give more of its id.")
+        return str(found[0])
+
     def undo_group(self, group_id: str, uid: str, annotator: str = "", client: str = "") -> list[str]:
         """Retract each decision of a group that is not undone yet, in one transaction; returns the undos' uids.
 

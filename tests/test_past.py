@@ -547,3 +547,62 @@ def test_a_long_log_is_cut_in_words_and_whole_as_json(project: Project, labeler:
     assert (len(lines), lines[-1]) == (51, "These are the newest 50: --limit N shows more, --json all.")
     entries = [json.loads(line)["event_id"] for line in labeler("log", project.folder, "--json").out.splitlines()]
     assert entries == list(range(2_500, 0, -1))
+
+
+def test_the_log_has_the_changes_of_classes_where_they_happened(
+    project: Project, labeler: Callable[..., Ended]
+) -> None:
+    project.loop("ann", "tab").answer_many({1: "cat", 2: "cat"})
+    project.classes.rename("cat", "tom", annotator="bob")
+    project.loop("ann", "tab").answer(3, "dog")
+    _, group_id = project.classes.split("tom", "kitten", [2], annotator="bob")
+    project.classes.merge(["dog"], "tom", annotator="ann")
+
+    lines = [line.split("  ", 1)[1] for line in labeler("log", project.folder).out.splitlines()]
+    assert lines[0] == "ann  class merge  dog  into tom"
+    assert lines[1].startswith("#4  bob  label kitten")
+    assert lines[2] == "bob  class split  kitten  off tom"
+    assert lines[3].startswith("#3  ann  label dog")
+    assert lines[4] == "bob  class rename  tom  which was class 1, is named so from then on"
+    assert [line.split("  ")[0] for line in lines[5:]] == ["#2", "#1"]
+
+    def kinds(*words: object) -> list[str]:
+        out = labeler("log", project.folder, "--json", *words).out
+        return [json.loads(line)["kind"] for line in out.splitlines()]
+
+    assert kinds("--limit", 3) == ["class merge", "label", "class split"]
+    assert kinds("--annotator", "bob") == ["label", "class split", "class rename"]
+    assert kinds("--sample", 2) == ["label", "label"]
+    row = json.loads(labeler("log", project.folder, "--json", "--limit", 3).out.splitlines()[-1])
+    assert (row["class"], row["came_from"], row["group_id"], row["after_event_id"]) == ("kitten", "tom", group_id, 3)
+
+
+def test_a_split_is_undone_by_its_group_and_its_empty_class_archived(
+    project: Project, labeler: Callable[..., Ended]
+) -> None:
+    project.loop("ann", "tab").answer_many({1: "cat", 2: "cat", 3: "cat"})
+    _, group_id = project.classes.split("cat", "kitten", [1, 2])
+    ended = labeler("undo", project.folder, group_id[:8], "--annotator", "bob")
+    assert ended.out == "Took back 2 decisions.\nThe class 'kitten', which is empty, is archived.\n"
+    assert project.store.labels() == {1: 1, 2: 1, 3: 1}
+    assert [one.name for one in project.store.classes()] == ["cat", "dog"]
+    assert project.store.events()[-1].annotator == "bob"
+    assert labeler("undo", project.folder, group_id).out == "That group is undone already.\n"
+
+    _, group_id = project.classes.split("cat", "kitten", [1, 2])
+    project.loop("ann", "tab").answer(3, "kitten")
+    report = json.loads(labeler("undo", project.folder, group_id, "--json").out)
+    assert report == {"group_id": group_id, "undone": 2, "archived": []}  # somebody labeled it since
+    assert project.store.labels()[1] == 1
+
+
+def test_a_group_is_named_by_enough_of_its_id(project: Project, labeler: Callable[..., Ended]) -> None:
+    record = project.store.record
+    record([NewEvent(f"{name} {i}", "label", i, 1, "ann", group_id=name) for i, name in enumerate(("ab1", "ab2"), 1)])
+    assert labeler("undo", project.folder, "ab").err.count("More than one group begins with 'ab'") == 1
+    for unknown in ("x", "", "%"):
+        ended = labeler("undo", project.folder, unknown)
+        assert (ended.code, "labeler log shows" in ended.err) == (1, True)
+    assert project.store.labels() == {1: 1, 2: 1}
+    assert labeler("undo", project.folder, "ab2").code == 0
+    assert project.store.labels() == {1: 1}

@@ -1,14 +1,17 @@
-"""The command that tells what was done: every label, skip and undo, newest first."""
+"""Commands on the history: what was done, newest first, and how to take back what was decided in one action."""
 
 import json
+import uuid
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labeler.cli.base import ProjectFolder, app
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
 
 if TYPE_CHECKING:
-    from storage import Entry, Store
+    from storage import ClassEvent, Entry, Store
 
 SHOWN = 50  # lines in words, unless asked for more
 
@@ -42,8 +45,12 @@ def log(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """What was done, newest first: by whom, when, how long it took, what the model said, and whether it was undone."""
+    """What was done, newest first: by whom, when, how long it took, what the model said, and whether it was undone.
+
+    Changes of classes are among it, unless it is the log of one image.
+    """
     from labeler import Project
+    from storage import ClassEvent
 
     with Project.open(project) as p:
         sample_ids = None if sample is None else ids_of(p.store, sample)
@@ -51,19 +58,73 @@ def log(
             labeled = f"there are {', '.join(known)}" if known else "nobody has labeled there yet"
             raise KeyError(f"No annotator {annotator!r} in {project}; {labeled}.")
         names = {one.id: one.name for one in p.store.classes(archived=True)}
+        most = limit if as_json else (limit or SHOWN) + 1
+        entries = p.store.history(sample_ids, annotator, since, most)
+        changes = [] if sample_ids is not None else changes_by(p.store, annotator, since)
+        lines = islice(together(entries, changes), most)
         if as_json:
-            for entry in p.store.history(sample_ids, annotator, since, limit):
-                print(json.dumps(as_row(entry, names), ensure_ascii=False))
+            for line in lines:
+                row = change_as_row(line, names) if isinstance(line, ClassEvent) else as_row(line, names)
+                print(json.dumps(row, ensure_ascii=False))
             return
         shown = limit or SHOWN
         n = 0
-        for n, entry in enumerate(p.store.history(sample_ids, annotator, since, shown + 1), start=1):
+        for n, line in enumerate(lines, start=1):
             if n <= shown:
-                print(in_words(entry, names))
+                print(change_in_words(line, names) if isinstance(line, ClassEvent) else in_words(line, names))
     if n == 0:
         print("Nothing was recorded" + (" that fits." if sample or annotator or since else " yet."))
     elif n > shown and limit is None:
         print(f"These are the newest {shown}: --limit N shows more, --json all.")
+
+
+@app.command(epilog="Example: labeler undo flowers 1f3a92c0, after labeler log flowers")
+def undo(
+    project: ProjectFolder,
+    group: Annotated[
+        str, typer.Argument(metavar="GROUP", help="The group that labeler log names, or as much of it as tells it.")
+    ],
+    annotator: Annotated[str, typer.Option(metavar="NAME", help="Who takes it back, for the record.")] = "me",
+    as_json: AsJson = False,
+) -> None:
+    """Take back what was decided in one action, such as a split: each image is again what it was before."""
+    from labeler import Project
+    from storage.classes import shown
+
+    with Project.open(project) as p:
+        group_id = p.store.group_id(group)
+        undone = p.store.undo_group(group_id, uuid.uuid4().hex, annotator, "undo")
+        archived = p.classes.unsplit(group_id, annotator) if undone else []
+    if as_json:
+        return print_json({"group_id": group_id, "undone": len(undone), "archived": [one.name for one in archived]})
+    print(f"Took back {count(len(undone), 'decision')}." if undone else "That group is undone already.")
+    for one in archived:
+        print(f"The class {shown(one.name)}, which is empty, is archived.")
+
+
+def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[ClassEvent]":
+    """Changes of classes, newest first. The classes that a project began with are no change."""
+    return [
+        change
+        for change in reversed(store.class_events())
+        if annotator in (None, change.annotator)
+        and change.time >= (since or 0)
+        and (change.kind, change.after_event_id) != ("add", 0)
+    ]
+
+
+def together(entries: "Iterable[Entry]", changes: "Iterable[ClassEvent]") -> "Iterator[Entry | ClassEvent]":
+    """Both in one order, newest first."""
+    rest = iter(changes)
+    change = next(rest, None)
+    for entry in entries:
+        while change is not None and change.after_event_id >= entry.event.id:
+            yield change
+            change = next(rest, None)
+        yield entry
+    if change is not None:
+        yield change
+        yield from rest
 
 
 def ids_of(store: "Store", sample: str) -> list[int]:
@@ -120,6 +181,47 @@ def in_words(entry: "Entry", names: dict[int, str]) -> str:
         more.append(f"undone by #{entry.undone_by}")
     line = f"{told(event.time)}  #{event.id}  {short(event.annotator)}  {what}  {short(entry.name)} ({event.sample_id})"
     return printable(f"{line}  {', '.join(more)}".rstrip())
+
+
+def change_as_row(change: "ClassEvent", names: dict[int, str]) -> dict[str, Any]:
+    """A change of a class: `class` is its name from then on."""
+    from storage.exporters.rows import iso
+
+    now = change.now
+    return {
+        "event_id": None,
+        "time": iso(change.time),
+        "kind": f"class {change.kind}",
+        "class_id": now.id,
+        "class": now.name,
+        "key": now.key,
+        "colour": now.colour,
+        "position": now.position,
+        "merged_into": None if now.merged_into is None else names[now.merged_into],
+        "came_from": None if change.came_from is None else names[change.came_from],
+        "annotator": change.annotator,
+        "after_event_id": change.after_event_id,
+        "group_id": change.group_id,
+    }
+
+
+def change_in_words(change: "ClassEvent", names: dict[int, str]) -> str:
+    """One line: when, who, which change of which class, and what there is to say of it."""
+    from labeler.moments import told
+    from storage.classes import short
+
+    now = change.now
+    more = {
+        "rename": f"which was class {now.id}, is named so from then on",
+        "recolour": now.colour,
+        "key": f"key {now.key}" if now.key else "no key",
+        "reorder": f"at {now.position + 1}" + (f", key {now.key}" if now.key else ""),
+        "merge": f"into {short(names.get(now.merged_into or 0, ''))}",
+        "unmerge": f"out of {short(names.get(change.came_from or 0, ''))}",
+        "split": f"off {short(names.get(change.came_from or 0, ''))}",
+    }.get(change.kind, "")
+    who = f"{short(change.annotator)}  " if change.annotator else ""
+    return printable(f"{told(change.time)}  {who}class {change.kind}  {short(now.name)}  {more}".rstrip())
 
 
 def decision(kind: str, class_id: int | None, names: dict[int, str]) -> str:
