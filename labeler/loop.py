@@ -97,6 +97,21 @@ class Loop:
             self._asked |= {question.sample_id: question for question in questions}
         return questions
 
+    def ask_these(self, wanted: np.ndarray, n: int, acquisition: str) -> list[Question]:
+        """Up to n questions of these samples, in their order: those that are open, leased. `acquisition` names why."""
+        published = self._project.published()
+        picks = [_Pick(sample_id, "learn", acquisition) for sample_id in self._lease(wanted, n)]
+        questions = self._questions(picks, published)
+        with self._lock:
+            self._asked |= {question.sample_id: question for question in questions}
+        return questions
+
+    def release(self) -> None:
+        """Give back every sample that this loop holds."""
+        self._store.release(self.annotator, self.client)
+        with self._lock:
+            self._queue, self._asked = [], {}
+
     def answer(self, sample_id: int, cls: str | int, ms: int | None = None, uid: str | None = None) -> None:
         """Label a sample. `cls` is a name, that of a merged class too, or an index in classes() order."""
         self._decide("label", sample_id, self._class_id(cls), ms, uid)
@@ -300,6 +315,8 @@ def _why(pick: _Pick, published: Published | None, top: list[tuple[int, float]],
         return "drawn at random to measure accuracy"
     if pick.acquisition == "random" or published is None:
         return "drawn at random"
+    if pick.acquisition.startswith("grid"):
+        return "on a grid of images that look alike to the model"
     if published.labels == 0:
         return "typical of a group nothing is labeled in yet"
     if len(top) == 2 and top[0][1] + top[1][1] >= BOTH_LIKELY and top[1][1] >= SECOND_LIKELY:

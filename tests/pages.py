@@ -38,7 +38,9 @@ def small_project(folder: Path, n: int = 200, classes: list[str] | None = None, 
     return project
 
 
-def publish_version(project: Project, version: int, ranking: list[int] | None = None, **metrics: Any) -> None:
+def publish_version(
+    project: Project, version: int, ranking: list[int] | None = None, labels: int | None = None, **metrics: Any
+) -> None:
     """A version as the trainer leaves it. Its guess for every sample is class 3 with 70%, then class 5 with 20%."""
     store = project.store
     sample_ids = store.sample_ids()
@@ -52,7 +54,7 @@ def publish_version(project: Project, version: int, ranking: list[int] | None = 
         class_ids=class_ids,
         acquisition="margin",
         last_event_id=store.last_event_id(),
-        labels=len(store.labels()),
+        labels=len(store.labels()) if labels is None else labels,
         steps=100 * version,
         metrics={"elbo": -100.0 + version, "validation_n": 20} | metrics,
         arrays={
