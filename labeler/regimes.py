@@ -26,8 +26,9 @@ from labeler import claims, drawings
 from labeler.simulate import Bench, answers_of, bench_of, hidden_project
 from model import baselines, evaluation
 from model.checkpoint import Model, load
-from model.learner import Learner, LearnerConfig, warm_up_steps
+from model.learner import Learner, LearnerConfig
 from model.objective import PRESETS
+from model.schedule import warm_up_steps
 
 LABELS: tuple[int | None, ...] = (0, 10, 100, 1000, None)  # None: all
 STEPS = 2.5  # times the warm-up, which they include

@@ -5,16 +5,18 @@ features of the last version. It carries what the graph knows to images outside 
 the graph is ahead of the layer that learns by gradient steps, the more so the fewer the labels.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 from torch import nn
 
 RIDGE = 0.01  # added to the diagonal of the features' covariance, relative to its mean
 CALIBRATED_ON = 2000  # nodes, at most
-SCALES = np.geomspace(0.2, 60, 40)  # the regression's values lie between 0 and 1; a layer in training is too sure
+LOG_SCALES = math.log(0.2), math.log(60)  # the regression's values lie between 0 and 1; a layer in training is too sure
 
 
 class Head(NamedTuple):
@@ -61,12 +63,21 @@ class Ridge:
         every = max(len(self.h) // CALIBRATED_ON, 1)
         values = F.linear(self.h[::every] + self.mean, head.weight, head.bias)
         expected = expected[::every]
-        losses = [-(expected * (scale * values).log_softmax(1)).sum(1).mean().item() for scale in SCALES]
-        scale = float(SCALES[int(np.argmin(losses))])
+
+        def loss(log_scale: float) -> float:
+            return -(expected * (math.exp(log_scale) * values).log_softmax(1)).sum(1).mean().item()
+
+        found = minimize_scalar(loss, bounds=LOG_SCALES, method="bounded", options={"xatol": 0.01})
+        scale = math.exp(found.x)
         return Head(scale * head.weight, scale * head.bias)
 
 
-def agreed(graph_probs: np.ndarray, network_probs: np.ndarray) -> np.ndarray:
-    """Geometric mean of two beliefs (n, C) about the same nodes: sure only where both are (Hinton 2002, eq. 1)."""
+def agreed(graph_probs: np.ndarray, network_probs: np.ndarray, taught: float = 0.0) -> np.ndarray:
+    """What two beliefs (n, C) about the same nodes come to, (n, C).
+
+    Their geometric mean, sure only where both are (Hinton 2002, eq. 1); by the share `taught` their arithmetic mean,
+    which is less sure: a network that the graph has taught agrees with its mistakes as well.
+    """
     both = np.sqrt(graph_probs.clip(1e-6) * network_probs.clip(1e-6))
-    return (both / both.sum(1, keepdims=True)).astype(np.float32)
+    both /= both.sum(1, keepdims=True)
+    return (both + taught * ((graph_probs + network_probs) / 2 - both)).astype(np.float32)

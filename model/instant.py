@@ -40,12 +40,13 @@ class Instant:
         if self._ridge is None:
             self._ridge = Ridge(self._nodes_h)
         say = len(labels) / (EQUAL_SAY * self.n_classes)
+        share = say / (1 + say)
         classes = (graph.sharpened(spread_probs) + min(say, 1) * self._network_probs).argmax(1)
         classes[rows[inside]] = known[inside]
         head = self._ridge.fit(torch.from_numpy(classes).to(self.h.device), self.n_classes)
-        expected = torch.from_numpy(agreed(spread_probs, self._network_probs)).to(self.h.device)
+        expected = torch.from_numpy(agreed(spread_probs, self._network_probs, taught=share)).to(self.h.device)
         head = self._ridge.calibrated(head, expected)
-        self.head = self._ridge.calibrated(head.mixed_with(self.network, say / (1 + say)), expected)
+        self.head = self._ridge.calibrated(head.mixed_with(self.network, share), expected)
 
     def probs(self) -> np.ndarray:
         """q(y|x) of all images, float32 (N, C)."""

@@ -27,6 +27,7 @@ from model.head import Head
 from model.instant import EQUAL_SAY, Instant
 from model.networks import perceptual_layers
 from model.objective import Objective
+from model.schedule import affordable, labeled_share, supervision, warm_up_steps
 from model.ssvae import SSVAE, sample_z
 
 FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
@@ -39,34 +40,18 @@ FRESH = 10  # steps that must have had a new label in their batch before it coun
 @dataclass(frozen=True)
 class LearnerConfig:
     objective: Objective = field(default_factory=Objective)
-    batch: int = 128  # images of a step; fewer where an image has more pixels, see affordable()
-    labeled_batch: int = 32  # labeled ones of these at least; more as their share grows, see labeled_share()
+    batch: int = 128  # images of a step; fewer where an image has more pixels, see schedule.py
+    labeled_batch: int = 32  # labeled ones of these at least; more as their share grows, see schedule.py
     partial_batch: int = 32  # images of a step on which the perceptual and the cycle term are taken
     lr: float = 1e-3
     weight_decay: float = 1e-3
     ema: float = 0.995
     flip: bool | None = None  # whether a mirrored image keeps its class; None: found out for each, see mirror.py
-    warm_up_steps: int | None = None  # None: by the number of images, see warm_up_steps()
+    warm_up_steps: int | None = None  # None: by the number of images, see schedule.py
     graph_size: int = 20_000
     graph_every: int = 300  # steps between two graphs
     settle_least: int = 300  # steps after the last change before training may rest
     settle_most: int = 2000  # and at most
-
-
-def warm_up_steps(n_images: int) -> int:
-    """A step for each of the first few hundred images, 1,000 from 40,000 images on."""
-    return int(min(20 + n_images, 300 + 700 * n_images / 40_000, 1000))
-
-
-def labeled_share(labels: int, images: int) -> float:
-    """Share of a batch that is labeled: the root of that of the images, so that neither kind is seen too rarely."""
-    return min((labels / images) ** 0.5, 0.75)
-
-
-def affordable(batch: int, shape: tuple[int, ...]) -> int:
-    """`batch` for x of up to 32x32 pixels in colour; fewer of larger ones, by the root of how much larger they are."""
-    larger = max(1.0, math.prod(shape) / (3 * 32 * 32))
-    return min(batch, max(32, int(batch / larger**0.5)))
 
 
 class Learner:
@@ -318,7 +303,7 @@ class Learner:
         if not n:
             return terms
         views = (objective.supervised(clean[:n], y_labeled) + objective.supervised(other[:n], y_labeled)) / 2
-        terms["supervised"] = (o.supervised, views)
+        terms["supervised"] = (o.supervised * supervision(len(self.labels), len(self.trainable)), views)
         if early:
             return terms
         self.confidence.lerp_(probs.detach().max(1).values.mean(), 0.02)

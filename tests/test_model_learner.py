@@ -8,8 +8,9 @@ import torch
 
 from model import evaluation, graph, load
 from model.checkpoint import Model
-from model.learner import FRESH, Learner, LearnerConfig, warm_up_steps
+from model.learner import FRESH, Learner, LearnerConfig
 from model.objective import PAPER, Objective
+from model.schedule import warm_up_steps
 from model.ssvae import SSVAE, VAEConfig
 
 NAMES = [str(k) for k in range(10)]
@@ -142,6 +143,16 @@ def test_every_image_labeled_fills_the_graph_with_labeled_ones(digits):
     learner.take_step()
     assert learner.graph is not None
     assert (len(learner.graph.positions), len(learner.graph.left_out)) == (60, 40)
+
+
+@pytest.mark.parametrize(("n_labels", "times"), [(1, 1.02), (50, 2), (100, 3)])
+def test_labels_weigh_the_more_the_larger_their_share_of_the_images(digits, n_labels, times):
+    images, labels = digits
+    learner = Learner(images[:100], 10, config=LearnerConfig(warm_up_steps=0))
+    learner.set_labels({i: int(labels[i]) for i in range(n_labels)})
+    assert supervision(n_labels, 100) == pytest.approx(times)
+    weight, _ = learner._terms(early=True)["supervised"]
+    assert weight == pytest.approx(times * learner.config.objective.supervised)
 
 
 def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):

@@ -97,6 +97,9 @@ def test_the_refitted_layer_is_as_sure_as_graph_and_network_agree(
     both = ridge.calibrated(head, torch.from_numpy(agreed(sure, sure))).probs(h)
     one = ridge.calibrated(head, torch.from_numpy(agreed(sure, doubtful))).probs(h)
     assert both.max(1).mean() > one.max(1).mean() + 0.05
+    taught = ridge.calibrated(head, torch.from_numpy(agreed(sure, doubtful, taught=1))).probs(h)
+    assert taught.max(1).mean() < one.max(1).mean() - 0.05
+    assert agreed(sure, doubtful, taught=0.5).sum(1) == pytest.approx(1, abs=1e-5)
     assert np.array_equal(both.argmax(1), one.argmax(1))
 
 

@@ -1,0 +1,24 @@
+"""How much of what, by how many images and labels there are: functions of the numbers alone."""
+
+import math
+
+
+def warm_up_steps(n_images: int) -> int:
+    """A step for each of the first few hundred images, 1,000 from 40,000 images on."""
+    return int(min(20 + n_images, 300 + 700 * n_images / 40_000, 1000))
+
+
+def labeled_share(labels: int, images: int) -> float:
+    """Share of a batch that is labeled: the root of that of the images, so that neither kind is seen too rarely."""
+    return min((labels / images) ** 0.5, 0.75)
+
+
+def supervision(labels: int, images: int) -> float:
+    """What the weight of the supervised term is multiplied with: 1 with few labels, 3 where every image has one."""
+    return 1 + 2 * labels / images
+
+
+def affordable(batch: int, shape: tuple[int, ...]) -> int:
+    """`batch` for x of up to 32x32 pixels in colour; fewer of larger ones, by the root of how much larger they are."""
+    larger = max(1.0, math.prod(shape) / (3 * 32 * 32))
+    return min(batch, max(32, int(batch / larger**0.5)))
