@@ -10,7 +10,7 @@ from model import evaluation, graph, load
 from model.checkpoint import Model
 from model.learner import FRESH, Learner, LearnerConfig
 from model.objective import PAPER, Objective
-from model.schedule import warm_up_steps
+from model.schedule import supervision, warm_up_steps
 from model.ssvae import SSVAE, VAEConfig
 
 NAMES = [str(k) for k in range(10)]
