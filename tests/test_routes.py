@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from pages import IGNORE_UNCLOSED, build, collect_unclosed, publish_version, small_project
+from pages import IGNORE_UNCLOSED, LOCAL, build, collect_unclosed, publish_version, small_project
 from PIL import Image
 
 from labeler import Project
@@ -18,7 +18,6 @@ from labeler.published import publish_ranking
 from labeler.ui.routes import routes
 
 pytestmark = IGNORE_UNCLOSED
-LOCAL = "http://127.0.0.1:7860"
 
 
 @pytest.fixture
