@@ -99,7 +99,7 @@ class Sketches:
             self._end()
             return None
         if "problem" in answer:
-            log.warning("nothing is drawn of image %d: %s", job[1], answer["problem"])
+            log.info("nothing is drawn of image %d: %s", job[1], answer["problem"])
         return base64.b64decode(answer["png"]) if "png" in answer else None
 
     def _running(self) -> "subprocess.Popen[bytes] | None":
@@ -109,6 +109,7 @@ class Sketches:
                 [sys.executable, "-P", "-m", "labeler.sketches", str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},  # the trainer and the page need the cores more
                 start_new_session=True,  # Ctrl-C is for the server, which ends this one
             )
         return self._process
@@ -158,11 +159,8 @@ class Artist:
     """The newest model that was asked for."""
 
     def __init__(self, folder: Path) -> None:
-        import torch
+        from model import load  # torch comes with it, which takes seconds
 
-        from model import load
-
-        torch.set_num_threads(1)
         self.folder, self._load = folder, load
         self._version: int | None = None
         self._model: Any = None

@@ -100,6 +100,19 @@ def test_tab_reaches_every_control_which_has_a_name_and_shows_its_focus(browser:
     visit.close()
 
 
+def test_a_button_held_with_enter_is_pressed_once(project: Project, browser: Browser, url: str) -> None:
+    visit = Visitors(browser, url)
+    page = visit("holder")
+    page.locator(".class").first.focus()
+    shown = on_screen(page)
+    for _ in range(4):
+        page.keyboard.down("Enter")  # the browser repeats it
+    page.keyboard.up("Enter")
+    all_saved(page)
+    visit.close()
+    assert [event.sample_id for event in project.store.events(annotator="holder")] == [shown]
+
+
 def test_nothing_takes_the_focus_from_somebody_who_types(project: Project, browser: Browser, url: str) -> None:
     """A new version, a goal reached, a late answer: the field keeps the focus and what was typed."""
     visit = Visitors(browser, url)

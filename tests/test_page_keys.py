@@ -122,7 +122,7 @@ def remap(page: Page, name: str, key: str) -> str:
     page.locator(".keys button").and_(page.get_by_label(f"{name}:")).click()
     expect(page.locator(".remap-say")).to_contain_text(f"Press the key for {name}")
     page.keyboard.press(key)
-    page.wait_for_timeout(150)
+    expect(page.locator(".remap-say")).not_to_contain_text("Press the key for")
     return page.inner_text(".remap-say")
 
 

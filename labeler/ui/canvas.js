@@ -1,9 +1,9 @@
 // The labeling canvas: the keys, and what they do to the image on screen. The hand never waits for the server.
 
-import { beacon, bus, call, firstState, poll, pollSoon, Refused, state, tell, uid } from './api.js';
+import { beacon, bus, call, firstState, pollSoon, Refused, state, tell, uid } from './api.js';
 import { Classes } from './classes.js';
-import { askGoal, askName, askPassword, help } from './dialogs.js';
 import { Controls } from './controls.js';
+import { askGoal, askName, askPassword, help } from './dialogs.js';
 import { element } from './dom.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
@@ -23,6 +23,7 @@ const RENEW = 40_000; // ms; a lease lasts 120 s
 const LAST = 100; // operations that fit into a beacon, which takes 64 kB
 const SKETCHED = 3; // questions ahead of the hand whose drawings are asked for
 const KEPT = 6; // answered images kept decoded, so that undo shows them at once
+const TRUST = 5000; // ms that a state may have been on its way
 const TICK = 5000; // ms between two looks at the clock of a sitting
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 
@@ -54,11 +55,16 @@ class Canvas {
     this.peek = null; // sample id whose guess was revealed by Enter
     this.named = 0; // when a class was last found by its name
     this.keys = new Keys(known.classes, known.keys);
+    this.trusted = 0; // until when keys chosen here count, whatever the polled state says
     this.sitting = new Sitting(keep, (words) => this.congratulate(words));
     this.stage = new Stage(root);
     this.classes = new Classes(root, this.withKeys(known.classes), (classId) => this.answer('label', classId));
     this.sketches = new Sketches(() => this.toSketch(), (question) => question === this.question && this.paint());
-    this.find = new Find(root, () => this.classes.classes, () => this.question, (classId, question) => this.answerByName(classId, question));
+    this.find = new Find(root, {
+      classes: () => this.classes.classes,
+      opened: () => this.question,
+      choose: (classId, question) => this.answerByName(classId, question),
+    });
     this.controls = new Controls(this);
     this.remap = new Remap(root, () => ({ classes: this.classes.classes, keys: this.keys }), (own) => this.rekey(own));
     this.classes.merged = known.merged;
@@ -94,7 +100,11 @@ class Canvas {
     document.addEventListener('visibilitychange', () => this.renew(), { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
     bus.addEventListener('online', ({ detail }) => this.connected(detail), { signal });
-    const timers = [[() => this.renew(), RENEW], [() => this.adopt(), REFRESH], [() => this.sitting.show(), TICK]].map((one) => setInterval(...one));
+    const timers = [
+      setInterval(() => this.renew(), RENEW),
+      setInterval(() => this.adopt(), REFRESH),
+      setInterval(() => this.sitting.show(), TICK),
+    ];
     signal.addEventListener('abort', () => timers.forEach(clearInterval));
     this.outbox.save();
     this.outbox.flush();
@@ -210,7 +220,9 @@ class Canvas {
   note(operation, kind, classId, question) {
     const before = this.film.before(question.sample_id);
     this.answers.push({ uid: operation, kind, class_id: classId, question, before });
-    delete this.answers.at(-KEPT)?.question.picture; // a decoded photograph is large; it is fetched again when looked at
+    const old = this.answers.at(-KEPT)?.question ?? {};
+    delete old.picture; // a decoded photograph is large; it is fetched again when looked at
+    delete old.drawing;
     this.answered.add(question.sample_id);
     this.film.put(question, kind, classId);
     this.recount(before, -1);
@@ -301,7 +313,8 @@ class Canvas {
   toSketch() {
     const { question } = this;
     if (!this.hinting(question)) return [];
-    return this.hints ? [question, ...this.queue.questions.slice(0, SKETCHED)].filter((one) => this.hinting(one)) : [question];
+    const next = this.hints ? this.queue.questions.slice(0, SKETCHED) : [];
+    return [question, ...next.filter((one) => this.hinting(one))];
   }
 
   /** A stage without an image says why. */
@@ -393,7 +406,8 @@ class Canvas {
 
   /** Classes or keys that are others now, whoever changed them. */
   follow({ classes, keys }) {
-    this.keys = new Keys(classes, keys);
+    const stale = performance.now() < this.trusted; // the state may be from before the change made here
+    this.keys = new Keys(classes, stale ? this.keys.own : keys);
     const listed = this.withKeys(classes);
     if (JSON.stringify(listed) !== JSON.stringify(this.classes.classes)) {
       this.classes.list(listed);
@@ -410,8 +424,9 @@ class Canvas {
   /** Keeps the keys this person chose, and follows them. */
   async rekey(own) {
     await call('keys', { project: this.key, keys: own });
-    await poll();
+    this.trusted = 0;
     this.follow({ ...state(), keys: own });
+    this.trusted = performance.now() + TRUST;
   }
 
   /** The server answers, or it does not. Images that could not be fetched meanwhile are fetched once it is back. */

@@ -46,6 +46,7 @@ export class Controls {
     const inSight = canvas.root.offsetParent !== null;
     if (another || !inSight || isTyping(event.target)) return;
     const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
+    if (onButton && event.repeat) event.preventDefault(); // held, it would be pressed again and again
     if (onButton) return; // a button that was reached with Tab does what it says
     const action = this.action(event);
     if (!action) return;

@@ -10,7 +10,7 @@ export class Find {
    * @param opened () => what is asked at this moment; the answer is meant for that and for nothing that comes after it
    * @param choose (class id, what was asked) => called with the class that Enter or a click chose
    */
-  constructor(root, classes, opened, choose) {
+  constructor(root, { classes, opened, choose }) {
     Object.assign(this, { root, classes, opened, choose, place: 0, found: [] });
     this.box = root.querySelector('.find');
     this.input = this.box.querySelector('input');

@@ -20,7 +20,7 @@ export class Zoom {
     this.light = { brightness: 1, contrast: 1 };
     this.fingers = new Map();
     view.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
-    view.addEventListener('dblclick', (event) => this.toggle(this.point(event)));
+    view.addEventListener('dblclick', (event) => onImage(event) && this.toggle(this.point(event)));
     for (const type of ['pointerdown', 'pointermove', 'pointerup', 'pointercancel']) {
       view.addEventListener(type, (event) => this.pointer(type, event));
     }
@@ -176,7 +176,7 @@ export class Zoom {
 
   /** One finger or the mouse moves the image, two zoom it. */
   pointer(type, event) {
-    if (event.target.closest('button, input, label') || !this.image) return;
+    if (!onImage(event) || !this.image) return;
     if (type === 'pointerdown') {
       if (event.button !== 0) return;
       this.fingers.set(event.pointerId, this.point(event));
@@ -192,6 +192,9 @@ export class Zoom {
     } else if (type !== 'pointermove') this.fingers.delete(event.pointerId);
   }
 }
+
+/** What lies over the image minds its own events. */
+const onImage = (event) => !event.target.closest('.stage-tools, .goal-note');
 
 /** The factor an image is fitted with: whole device pixels for small ones. */
 export function scale(room, longest) {
