@@ -97,6 +97,21 @@ class Loop:
             self._asked |= {question.sample_id: question for question in questions}
         return questions
 
+    def ask_these(self, wanted: np.ndarray, n: int, acquisition: str) -> list[Question]:
+        """Up to n questions of these samples, in their order: those that are open, leased. `acquisition` names why."""
+        published = self._project.published()
+        picks = [_Pick(sample_id, "learn", acquisition) for sample_id in self._lease(wanted, n)]
+        questions = self._questions(picks, published)
+        with self._lock:
+            self._asked |= {question.sample_id: question for question in questions}
+        return questions
+
+    def release(self) -> None:
+        """Give back every sample that this loop holds."""
+        self._store.release(self.annotator, self.client)
+        with self._lock:
+            self._queue, self._asked = [], {}
+
     def answer(self, sample_id: int, cls: str | int, ms: int | None = None, uid: str | None = None) -> None:
         """Label a sample. `cls` is a name, that of a merged class too, or an index in classes() order."""
         self._decide("label", sample_id, self._class_id(cls), ms, uid)

@@ -25,6 +25,8 @@ def why(
         return "drawn at random to measure accuracy"
     if acquisition == "random" or labels is None:
         return "drawn at random"
+    if acquisition.startswith("grid"):
+        return "on a grid of images that look alike to the model"
     if labels == 0:
         return "typical of a group nothing is labeled in yet"
     if score is not None and score <= NEXT_TO_NOTHING and acquisition not in SCORES:

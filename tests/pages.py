@@ -43,7 +43,12 @@ def small_project(
 
 
 def publish_version(
-    project: Project, version: int, ranking: list[int] | None = None, model: Model | None = None, **metrics: Any
+    project: Project,
+    version: int,
+    ranking: list[int] | None = None,
+    labels: int | None = None,
+    model: Model | None = None,
+    **metrics: Any,
 ) -> None:
     """A version as the trainer leaves it, perhaps with weights. It takes every sample for the third class with 70%, and
     for the fifth with 20%, where there are so many."""
@@ -60,7 +65,7 @@ def publish_version(
         class_ids=class_ids,
         acquisition="margin",
         last_event_id=store.last_event_id(),
-        labels=len(store.labels()),
+        labels=len(store.labels()) if labels is None else labels,
         steps=100 * version,
         metrics={"elbo": -100.0 + version, "validation_n": 20} | metrics,
         arrays={

@@ -32,6 +32,7 @@ SURE = {1: 0.97, 2: 0.01, 3: 0.01, 4: 0.01, 5: 0.0}
         ("badge", "between Shirt and Coat", *["unsure, and unlike the others asked now"] * 2),
         ("typicality", *["the most typical of a group without a label"] * 3),
         ("random", *["drawn at random"] * 3),
+        ("grid certain", *["on a grid of images that look alike to the model"] * 3),
     ],
 )
 def test_each_acquisition_says_what_it_did_measure(acquisition: str, torn: str, spread: str, sure: str) -> None:

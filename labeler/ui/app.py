@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 HEAD = """
 <link rel="stylesheet" href="/labeler/ui/page.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
+<link rel="stylesheet" href="/labeler/ui/grid.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">
@@ -56,6 +57,8 @@ def _shell(name: str) -> gr.Blocks:
         with gr.Tabs(elem_id="lab-tabs"):
             with gr.Tab("Label", id="label"):
                 label.canvas()
+            with gr.Tab("Grid", id="grid"):
+                label.grid()
             with gr.Tab("Learning", id="learning"):
                 learning.panel()
     return shell

@@ -43,6 +43,9 @@ export async function start(host) {
   await running.begin();
 }
 
+/** The canvas that runs, if any: other tabs of the page send their answers through its outbox. */
+export const sitting = () => running;
+
 class Canvas {
   constructor(root, known, name, keep, client) {
     Object.assign(this, { root, keep, client, name, key: known.key, ranking: known.ranking });
@@ -360,6 +363,7 @@ class Canvas {
     const answer = await this.post('commit', { operations });
     for (const { uid: operation, reason } of answer.refused) {
       this.takeBack(operation);
+      tell('refused', { uid: operation, reason });
       this.say(`An answer could not be stored: ${reason}`);
     }
     for (const { sample_id: sampleId } of operations) sessionStorage.removeItem(`${this.keep.prefix}question.${sampleId}`);

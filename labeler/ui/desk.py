@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from labeler.grid import Grid
 from labeler.loop import Loop, Question
 from labeler.project import Project
 from labeler.published import Published
@@ -32,6 +33,7 @@ class Desk:
         self._loops: OrderedDict[tuple[str, str], Loop] = OrderedDict()
         self._lock = threading.Lock()
         self._sheet: tuple[int, bytes] | None = None
+        self._grid = Grid(project)
 
     # ---------- questions and answers ----------
 
@@ -39,6 +41,17 @@ class Desk:
         """Up to n questions beyond those the tab has, leased to it. What it has stays leased."""
         questions = self._loop(name, client).ask_many(n, have=have, replace=replace)
         return [self._question(question) for question in questions]
+
+    def grid(
+        self, name: str, client: str, n: int, class_id: int | None, order: str, seen: Sequence[int], alike: int | None
+    ) -> dict[str, Any]:
+        """Images to be decided together: of one class, or like the sample `alike`; and how many there are of each."""
+        loop = self._loop(name, client)
+        page = self._grid.ask(loop, n, class_id, order, seen) if alike is None else self._grid.alike(loop, n, alike)
+        return {
+            "questions": [self._question(question) for question in page.questions],
+            "per_class": {str(one): count for one, count in page.per_class.items()},
+        }
 
     def elsewhere(self, name: str, client: str) -> int:
         """How many open samples are on the screens of others."""
@@ -66,10 +79,11 @@ class Desk:
         return self.project.store.lease(sample_ids, len(sample_ids), name, client)
 
     def history(self, name: str) -> list[dict[str, Any]]:
-        """The newest answers of an annotator that were not undone, newest first."""
+        """The newest answers of an annotator that were not undone, newest first; one by one given, not in groups."""
         events = self.project.store.events(annotator=name, newest_first=True, limit=4 * HISTORY)
         undone = {event.undoes for event in events if event.kind == "undo"}
-        kept = [e for e in events if e.kind not in ("undo", "comment") and e.uid not in undone][:HISTORY]
+        single = (e for e in events if e.kind not in ("undo", "comment") and e.group_id is None)
+        kept = [e for e in single if e.uid not in undone][:HISTORY]
         counted_as = self.project.store.counted_as()
         return [self._answer(event, counted_as) for event in kept]
 

@@ -1,4 +1,4 @@
-"""The header and the labeling canvas as Gradio sees them: constant markup, started by a module of our own.
+"""The header, the labeling canvas and the grid as Gradio sees them: constant markup, started by a module of our own.
 
 Nothing a person typed (class names, file names) ever passes through a Gradio template, which would run it as code:
 the modules fetch it as JSON and set it as text.
@@ -19,6 +19,11 @@ def header() -> gr.HTML:
 def canvas() -> gr.HTML:
     """The labeling screen."""
     return mounted("canvas", "lab-canvas")
+
+
+def grid() -> gr.HTML:
+    """Many images decided in one action."""
+    return mounted("grid", "lab-grid")
 
 
 def mounted(name: str, elem_id: str) -> gr.HTML:

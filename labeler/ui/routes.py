@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from labeler.accounts import SignIns, annotator_name
+from labeler.grid import MOST
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
@@ -50,6 +51,16 @@ class Refill(Message):
     replace: bool = False
 
 
+class GridOf(Message):
+    """Images to be decided together: those taken for a class, or those like one of them."""
+
+    n: int = Field(ge=1, le=MOST)
+    class_id: int | None = None
+    order: Literal["certain", "doubtful"] = "certain"
+    seen: list[SampleId] = Field([], max_length=10_000)
+    alike: SampleId | None = None
+
+
 class Holding(Message):
     sample_ids: list[SampleId]
 
@@ -70,6 +81,7 @@ class Operation(BaseModel):
     predicted_prob: float | None = None
     purpose: Literal["learn", "measure"] = "learn"
     undoes: Uid | None = None
+    group_id: Uid | None = None
 
 
 class Commit(Message):
@@ -121,6 +133,14 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         name = _same_project_and_name(desk, body.project, request)
         questions = desk.ask(name, body.client, body.n, body.have, body.replace)
         return {"questions": questions, "elsewhere": 0 if questions else desk.elsewhere(name, body.client)}
+
+    @api.post("/grid")
+    def grid(body: GridOf, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        try:
+            return desk.grid(name, body.client, body.n, body.class_id, body.order, body.seen, body.alike)
+        except KeyError as problem:
+            raise HTTPException(404, str(problem.args[0])) from None
 
     @api.post("/commit")
     def commit(body: Commit, request: Request) -> dict[str, Any]:

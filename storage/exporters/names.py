@@ -12,16 +12,23 @@ class Names:
     """Gives every name it is asked for a safe form of its own; two that differ only by case are told apart."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._taken: dict[str, int] = {}  # folded name -> number of the newest that was asked for so: thousands may be
 
     def unique(self, name: str, suffix: str = "") -> str:
         stem = safe(name)
-        candidate, n = f"{stem}{suffix}", 1
-        while (folded := unicodedata.normalize("NFC", candidate).casefold()) in self._taken:
+        candidate = f"{stem}{suffix}"
+        first = folded(candidate)
+        n = self._taken.get(first, 1)
+        while folded(candidate) in self._taken:
             n += 1
             candidate = f"{stem}-{n}{suffix}"
-        self._taken.add(folded)
+        self._taken[first] = n
+        self._taken.setdefault(folded(candidate), 1)
         return candidate
+
+
+def folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def safe(name: str) -> str:

@@ -1,0 +1,186 @@
+"""The Grid tab in a real browser: marked by keyboard and mouse, confirmed with one key, taken back with one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_for
+from pages import (
+    IGNORE_UNCLOSED,
+    Visitors,
+    all_saved,
+    answers,
+    on_screen,
+    press,
+    publish_version,
+    served,
+    small_project,
+)
+from playwright.sync_api import Browser, Page, expect
+
+from labeler import Project
+
+pytestmark = IGNORE_UNCLOSED
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """200 images that the model takes for class 3."""
+    with small_project(tmp_path / "project") as p:
+        publish_version(p, 1, labels=1)
+        yield p
+
+
+@pytest.fixture
+def visit(browser: Browser, project: Project) -> Iterator[Visitors]:
+    with served(project) as address:
+        visitors = Visitors(browser, address)
+        yield visitors
+        visitors.close()
+
+
+def open_grid(page: Page) -> list[int]:
+    """The samples of the Grid tab, in their order."""
+    page.get_by_role("tab", name="Grid").click()
+    expect(page.locator(".grid-tile").first).to_be_visible()
+    return shown(page)
+
+
+def shown(page: Page) -> list[int]:
+    return [int(i) for i in page.eval_on_selector_all(".grid-tile", "all => all.map((one) => one.dataset.sampleId)")]
+
+
+def marked(page: Page) -> list[int]:
+    return [int(i) for i in page.eval_on_selector_all(".grid-tile.wrong", "all => all.map((o) => o.dataset.sampleId)")]
+
+
+def confirmed(page: Page, before: list[int]) -> list[int]:
+    """Enter, and the samples that came then."""
+    return after_key(page, "Enter", before)
+
+
+def after_key(page: Page, key: str, before: list[int]) -> list[int]:
+    page.keyboard.press(key)
+    others = "shown => { const t = document.querySelector('.grid-tile'); return t && t.dataset.sampleId !== shown }"
+    page.wait_for_function(others, arg=str(before[0]))
+    all_saved(page)
+    return shown(page)
+
+
+def test_one_key_labels_all_that_is_not_marked_and_one_takes_it_back(project: Project, visit: Visitors) -> None:
+    page = visit()
+    on_canvas = on_screen(page)
+    tiles = open_grid(page)
+    assert len(tiles) == 48
+    assert on_canvas not in tiles
+    expect(page.locator(".grid-ask")).to_contain_text("All class 3?")
+    for key in ("ArrowRight", "Space", "ArrowRight", "Space", "5", "ArrowRight", "7"):
+        page.keyboard.press(key)
+    expect(page.locator(".grid-actions .primary")).to_contain_text("45 are class 3")
+    expect(page.locator(".grid-left")).to_have_text("3 of another class")  # both marked ones became class 5
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    expect(page.locator(".grid-left")).to_have_text("1 left open, 3 of another class")
+    assert marked(page) == tiles[1:5]
+
+    after = confirmed(page, tiles)
+    expected = dict.fromkeys(tiles, 3) | {tiles[1]: 5, tiles[2]: 5, tiles[3]: 7}
+    del expected[tiles[4]]
+    assert project.store.labels() == expected
+    assert len({event.group_id for event in project.store.events()}) == 1
+    assert {(e.acquisition, e.predicted_class_id, e.version) for e in project.store.events()} == {
+        ("grid certain", 3, 1)
+    }
+    assert not set(after) & set(tiles)
+    expect(page.locator(".progress-text")).to_have_text("47 of 200 labeled")
+
+    page.keyboard.press("Backspace")
+    wait_for(lambda: project.store.labels() == {})
+    expect(page.locator(".progress-text")).to_have_text("0 of 200 labeled")
+    page.keyboard.press("Backspace")
+    page.wait_for_timeout(300)
+    assert len(project.store.events()) == 94
+
+
+def test_a_drag_and_a_click_with_shift_mark_several(visit: Visitors) -> None:
+    page = visit()
+    tiles = open_grid(page)
+    centre = [page.locator(".grid-tile").nth(i).bounding_box() for i in range(3)]
+    at = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in centre if box]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    page.mouse.move(*at[1])
+    page.mouse.move(*at[2])
+    page.mouse.up()
+    assert marked(page) == tiles[:3]
+    page.locator(".grid-tile").nth(1).click()
+    assert marked(page) == [tiles[0], tiles[2]]
+    page.locator(".grid-tile").nth(5).click()
+    page.locator(".grid-tile").nth(8).click(modifiers=["Shift"])
+    assert marked(page) == [tiles[0], tiles[2], *tiles[5:9]]
+    page.keyboard.press("Escape")
+    assert marked(page) == []
+    page.keyboard.press("Home")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    assert marked(page) == tiles[:3]
+
+
+def test_other_images_come_without_an_answer_and_the_marked_ones_stay_open(project: Project, visit: Visitors) -> None:
+    page = visit()
+    tiles = open_grid(page)
+    others = after_key(page, "PageDown", tiles)
+    assert not set(others) & set(tiles)
+    for _ in range(3):
+        page.keyboard.press("Space")
+        page.keyboard.press("ArrowRight")
+    after = confirmed(page, others)
+    assert not set(after) & set(others)
+    assert set(project.store.open_ids("pool").tolist()) >= set(others[:3])
+
+
+def test_images_like_a_chosen_one_may_be_of_another_class(project: Project, visit: Visitors) -> None:
+    page = visit()
+    tiles = open_grid(page)
+    page.keyboard.press(".")
+    expect(page.locator(".grid-ask")).to_contain_text("Like the image you chose")
+    page.locator('.grid-class[data-class-id="8"]').click()
+    expect(page.locator(".grid-actions .primary")).to_contain_text("48 are class 8")
+    alike = shown(page)
+    confirmed(page, alike)
+    wait_for(lambda: len(project.store.labels()) == 48)
+    assert set(project.store.labels().values()) == {8}
+    assert set(project.store.labels()) == set(alike)
+    assert {event.acquisition for event in project.store.events()} == {"grid alike"}
+    assert len(tiles) == 48
+
+
+def test_the_canvas_and_the_grid_share_one_outbox_and_never_an_image(project: Project, visit: Visitors) -> None:
+    page = visit()
+    press(page, "1")
+    tiles = open_grid(page)
+    after = confirmed(page, tiles)
+    page.get_by_role("tab", name="Label").click()
+    second = press(page, "2")
+    all_saved(page)
+    assert second not in {*tiles, *after}
+    labels = [sample_id for kind, sample_id, _ in answers(project) if kind == "label"]
+    assert len(labels) == len(set(labels)) == 50
+    page.keyboard.press("Backspace")  # takes back the canvas's answer, not one of the grid's
+    all_saved(page)
+    assert len(project.store.labels()) == 49
+    assert second not in project.store.labels()
+    held = project.store.held("ann", f"{page.get_attribute('.lab', 'data-client')}-grid")
+    wait_for(lambda: held == [] or not project.store.held("ann", f"{page.get_attribute('.lab', 'data-client')}-grid"))
+
+
+def test_the_grid_waits_for_the_first_model_and_fills_by_itself(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "new", n=30) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        page.get_by_role("tab", name="Grid").click()
+        expect(page.locator(".grid-ask")).to_contain_text("comes with the first model that knows a label")
+        expect(page.locator(".grid-actions .primary")).to_be_disabled()
+        publish_version(project, 1, labels=2)
+        expect(page.locator(".grid-tile").first).to_be_visible()
+        visit.close()
