@@ -61,7 +61,7 @@ class Sketches:
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)[1].cancel()
             if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="sketches", daemon=True)
+                self._worker = threading.Thread(target=self._work, args=[self._jobs], name="sketches", daemon=True)
                 self._worker.start()
         return made
 
@@ -69,21 +69,29 @@ class Sketches:
         """End the process. Whoever asks afterwards starts another."""
         with self._lock:
             worker, self._worker = self._worker, None
-        if worker is not None:
-            self._jobs.put(None)
-            worker.join(5)
+            jobs, self._jobs = self._jobs, queue.Queue()
+        if worker is None:
+            return
+        while not jobs.empty():  # what is not begun is not drawn any more
+            job = jobs.get()
+            if job is not None and (made := self._made.get(job)) is not None and not made.done():
+                made.set_result(None)
+        jobs.put(None)
+        if (process := self._process) is not None:
+            process.kill()  # it may be importing torch, and has nothing to lose
+        worker.join(5)
 
-    def _work(self) -> None:
+    def _work(self, jobs: "queue.Queue[Job | None]") -> None:
         while True:
             try:
-                job = self._jobs.get(timeout=IDLE if self._process else None)
+                job = jobs.get(timeout=IDLE if self._process else None)
             except queue.Empty:
                 self._end()
                 continue
             if job is None:
                 break
             made = self._made.get(job)
-            if made is not None and made.set_running_or_notify_cancel():
+            if made is not None and not made.done() and made.set_running_or_notify_cancel():
                 made.set_result(self._draw(job))
         self._end()
 
