@@ -14,7 +14,7 @@ pytestmark = IGNORE_UNCLOSED
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with small_project(tmp_path_factory.mktemp("access") / "project", n=60, side=28) as p:
+    with small_project(tmp_path_factory.mktemp("access") / "project", n=300, side=28) as p:
         publish_version(p, 1, gold_accuracy=0.812, gold_n=1000, log_px=-90.0, kl_z=9.5)
         yield p
 
