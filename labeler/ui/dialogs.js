@@ -28,6 +28,9 @@ const TAPS = [
   ['Unsure', 'Somebody should look again'],
   ['Flag', 'Something is wrong with the image'],
   ['Hints', "Show or hide the model's hints"],
+  ['Find', 'A class by a part of its name'],
+  ['Two fingers', 'Look closer; one finger moves the image'],
+  ['The ring', 'A goal for this sitting'],
   ['A small picture', 'That answer again; tap a class to correct it'],
   ['Your name', 'Another person sits down'],
 ];
