@@ -4,8 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, on_screen, press, publish_version, served, small_project
-from playwright.sync_api import Browser, Page, expect
+from pages import (
+    AWAY,
+    IGNORE_UNCLOSED,
+    IMAGE,
+    Visitors,
+    all_saved,
+    on_screen,
+    press,
+    publish_version,
+    served,
+    small_project,
+)
+from playwright.sync_api import Browser, Page, Route, expect
 from test_sketches import model_of
 
 from labeler import Project
@@ -82,8 +93,10 @@ def test_with_hints_each_class_shows_this_image_drawn_as_it(project: Project, vi
 def test_a_drawing_that_comes_late_holds_up_nothing_and_is_shown_for_its_image_only(
     project: Project, visit: Visitors
 ) -> None:
+    visit.allowed = AWAY
     page = visit("bob")
-    page.route("**/labeler/sketch/**", lambda route: None)  # it never comes
+    late: list[Route] = []
+    page.route("**/labeler/sketch/**", lambda route: late.append(route))
     page.keyboard.press("m")
     ids = [press(page, "4") for _ in range(6)]
     all_saved(page)
@@ -91,6 +104,11 @@ def test_a_drawing_that_comes_late_holds_up_nothing_and_is_shown_for_its_image_o
     assert {project.store.labels()[sample_id] for sample_id in ids} == {4}
     expect(page.locator(SKETCH)).to_have_count(0)
     assert page.locator(".class .percent").all_inner_texts()[2] == "70%"
+    assert len(late) == 1, "one request at a time"
+    late[0].abort()
+    page.wait_for_timeout(100)
+    for route in late[1:]:
+        route.abort()
 
 
 def test_an_image_that_measures_shows_no_drawings(project: Project, visit: Visitors) -> None:

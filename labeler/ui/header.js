@@ -114,7 +114,7 @@ function showTrainer($, { trainer, version, version_labels: labels }) {
   const chip = $('.trainer');
   const restarted = trainer.restarts > 0 && trainer.restarted_ago !== null && trainer.restarted_ago < RESTART_SHOWN;
   chip.dataset.phase = phase;
-  $('.trainer-text').textContent = text + (restarted ? ' · restarted' : '');
+  $('.trainer-text').textContent = text + (restarted && phase !== 'down' ? ' · restarted' : '');
   const known = version === null ? 'No version of the model yet.' : `Version ${version} learned from ${number(labels)} labels.`;
   const again = restarted ? `The trainer stopped and was started again (${trainer.restarts}×).` : '';
   chip.title = [known, again, trainer.message].filter(Boolean).join(' ');
