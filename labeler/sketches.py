@@ -92,11 +92,12 @@ class Sketches:
                 break
             made = self._made.get(job)
             if made is not None and not made.done() and made.set_running_or_notify_cancel():
-                made.set_result(self._draw(job))
+                made.set_result(self._draw(job, jobs))
         self._end()
 
-    def _draw(self, job: Job) -> bytes | None:
-        process = self._running()
+    def _draw(self, job: Job, jobs: "queue.Queue[Job | None]") -> bytes | None:
+        with self._lock:
+            process = self._running() if jobs is self._jobs else None  # else: closed meanwhile
         if process is None or process.stdin is None or process.stdout is None:
             return None
         try:
