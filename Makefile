@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash
+.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page
 
 install: $(VENV)/.installed
 
@@ -70,3 +70,7 @@ bench-leases: install
 # A hundred kills of server, trainer and import: docs/benchmarks/crash.md. Some twenty minutes.
 bench-crash: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_crash.py $(KILLS)
+
+# From a key to the next image in Chromium, beside a page of plain components: docs/benchmarks/page.md. Some ten minutes.
+bench-page: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_page.py $(PRESSES)

@@ -11,13 +11,13 @@ import numpy as np
 
 from labeler.orders import THIN_EVERY, Ranking, chosen_acquisition
 from labeler.published import Published
+from labeler.reasons import why
 from storage import Event, NewEvent, Sample
 
 if TYPE_CHECKING:
     from labeler.project import Project
 
 MEASURE_SHARE = 0.1
-BOTH_LIKELY, SECOND_LIKELY = 0.6, 0.2  # a doubt between two: together this likely, and the second one this likely
 KEPT_ON_SCREEN = 2  # a new ranking replaces all questions but the one on screen and the next
 
 
@@ -305,25 +305,8 @@ def _question(
         probs=probs,
         guess=top[0][0] if top else None,
         doubt=1 - (top[0][1] - top[1][1]) if len(top) == 2 else None,
-        why=_why(pick, published, top, names),
+        why=why(pick.purpose, pick.acquisition, pick.score, published.labels if published else None, probs, names),
     )
-
-
-def _why(pick: _Pick, published: Published | None, top: list[tuple[int, float]], names: dict[int, str]) -> str:
-    """One phrase for the page, after 'asked because it is'."""
-    if pick.purpose == "measure":
-        return "drawn at random to measure accuracy"
-    if pick.acquisition == "random" or published is None:
-        return "drawn at random"
-    if pick.acquisition.startswith("grid"):
-        return "on a grid of images that look alike to the model"
-    if published.labels == 0:
-        return "typical of a group nothing is labeled in yet"
-    if len(top) == 2 and top[0][1] + top[1][1] >= BOTH_LIKELY and top[1][1] >= SECOND_LIKELY:
-        return f"between {names.get(top[0][0], '?')} and {names.get(top[1][0], '?')}"
-    if pick.acquisition == "coverage":
-        return "unlike anything labeled so far"
-    return "not clearly of any class"
 
 
 def _uid() -> str:

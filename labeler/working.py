@@ -56,6 +56,19 @@ def working_images(folder: Path, store: Store, on_progress: Progress | None = No
     return WorkingImages(sample_ids, array, size, channels)
 
 
+def cached_image(folder: Path, sample_ids: np.ndarray, sample_id: int, size: int, channels: int) -> np.ndarray | None:
+    """One image as the cache has it; None where it has not. `sample_ids`: of all samples, or the first of them."""
+    row = int(np.searchsorted(sample_ids, sample_id))
+    for path in sorted((folder / "cache").glob(f"images-{size}x{channels}-*.npy"), key=_last_id, reverse=True):
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue
+        if row < min(len(array), len(sample_ids)) and sample_ids[row] == sample_id:
+            return np.array(array[row])
+    return None
+
+
 def _shape(store: Store) -> tuple[int, int]:
     """Working size and channels: chosen when first asked for, then kept, because a trained model depends on them.
 

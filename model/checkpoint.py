@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -198,12 +199,20 @@ class Model:
         y = self.vae.one_hot(torch.tensor([label]))
         return self.mixtures.z(label, u, noise, temperature), y
 
-    @torch.inference_mode()
     def as_class(self, images: Any, label: int | str) -> np.ndarray:
         """The same z decoded as another class: uint8 (N, S, S) or (N, S, S, 3) at the model's size."""
-        index = self._index(label)
-        drawn = [self._decoded(self.vae.encode(x).mu, index) for x in self._batches(images)]
-        return np.concatenate([self._no_images(), *drawn])
+        return self.as_classes(images, [label])[:, 0]
+
+    @torch.inference_mode()
+    def as_classes(self, images: Any, labels: Sequence[int | str]) -> np.ndarray:
+        """Each image's z decoded as each of `labels`: uint8 (N, len(labels), S, S) or (N, len(labels), S, S, 3)."""
+        y = self.vae.one_hot(torch.tensor([self._index(label) for label in labels]))  # (L, C)
+        drawn = [self._no_images().reshape(0, len(y), *self._no_images().shape[1:])]
+        for x in self._batches(images):
+            mu = self.vae.encode(x).mu
+            made = self._drawn(mu.repeat_interleave(len(y), 0), y.repeat(len(mu), 1))
+            drawn.append(made.reshape(len(mu), len(y), *made.shape[1:]))
+        return np.concatenate(drawn)
 
     def _no_images(self) -> np.ndarray:
         """uint8 (0, S, S) or (0, S, S, 3): what an empty selection becomes."""

@@ -25,28 +25,39 @@ from labeler import Project
 from labeler.accounts import SignIns
 from labeler.published import publish
 from labeler.ui.app import build
+from model.checkpoint import Model
 
 CLASSES = [f"class {i}" for i in range(1, 11)]
+LOCAL = "http://127.0.0.1:7860"
 
 
-def small_project(folder: Path, n: int = 200, classes: list[str] | None = None, side: int = 8) -> Project:
+def small_project(
+    folder: Path, n: int = 200, classes: list[str] | None = None, side: int = 8, measure_share: float = 0
+) -> Project:
     """`n` distinct gray images in the pool, none of them labeled."""
     images = np.random.default_rng(n).integers(0, 256, (n, side, side), dtype=np.uint8)
     np.savez(folder.parent / f"{folder.name}.npz", x=images)
     project = Project.create(folder, classes or CLASSES)
-    project.import_(folder.parent / f"{folder.name}.npz", measure_share=0)
+    project.import_(folder.parent / f"{folder.name}.npz", measure_share=measure_share)
     return project
 
 
 def publish_version(
-    project: Project, version: int, ranking: list[int] | None = None, labels: int | None = None, **metrics: Any
+    project: Project,
+    version: int,
+    ranking: list[int] | None = None,
+    labels: int | None = None,
+    model: Model | None = None,
+    **metrics: Any,
 ) -> None:
-    """A version as the trainer leaves it. Its guess for every sample is class 3 with 70%, then class 5 with 20%."""
+    """A version as the trainer leaves it, perhaps with weights. It takes every sample for the third class with 70%, and
+    for the fifth with 20%, where there are so many."""
     store = project.store
     sample_ids = store.sample_ids()
     class_ids = [c.id for c in store.classes()]
-    probs = np.full((len(sample_ids), len(class_ids)), 0.1 / (len(class_ids) - 2), np.float32)
-    probs[:, 2], probs[:, 4] = 0.7, 0.2
+    probs = np.full((len(sample_ids), len(class_ids)), 0.1 / max(1, len(class_ids) - 2), np.float32)
+    probs[:, min(2, len(class_ids) - 1)], probs[:, min(4, len(class_ids) - 2)] = 0.7, 0.2
+    probs /= probs.sum(1, keepdims=True)
     publish(
         project.folder,
         store,
@@ -61,11 +72,11 @@ def publish_version(
             "sample_ids": sample_ids,
             "probs": probs,
             "scores": np.full(len(sample_ids), 0.5, np.float32),
-            "ranking": np.array(ranking or sample_ids.tolist(), np.int64),
+            "ranking": np.array(ranking or store.sample_ids("pool").tolist(), np.int64),
             "embeddings": np.zeros((len(sample_ids), 2), np.float16),
             "generated": np.random.default_rng(version).integers(0, 256, (len(class_ids), 4, 8, 8), dtype=np.uint8),
         },
-        save_model=lambda path: path.write_bytes(b"weights"),
+        save_model=model.save if model else lambda path: path.write_bytes(b"weights"),
     )
 
 

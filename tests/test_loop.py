@@ -230,7 +230,7 @@ def test_the_ranking_is_asked_from_its_top_with_what_the_model_believes(project:
         doubt=pytest.approx(0.9),
         why="between cat and dog",
     )
-    assert questions[1].why == "not clearly of any class"
+    assert questions[1].why == "the least certain of those that are left"
     loop.answer(5, "dog")
     event = project.store.events()[0]
     assert (event.version, event.acquisition, event.score, event.rank) == (3, "margin", 4.0, 0)
@@ -258,10 +258,10 @@ def test_another_acquisition_ranks_the_next_questions_without_waiting_for_a_trai
 
 def test_the_reason_is_that_of_the_acquisition(project: Project) -> None:
     ids = project.store.sample_ids("pool").tolist()
-    publish_version(project, 1, ids, acquisition="coverage", probs={sample_id: [0.9, 0.1] for sample_id in ids})
+    publish_version(project, 1, ids[::-1], acquisition="coverage", probs={sample_id: [0.9, 0.1] for sample_id in ids})
     assert project.loop(client="a").ask_many(1)[0].why == "unlike anything labeled so far"
     project.store.set_setting("acquisition", "margin")
-    assert project.loop(client="b").ask_many(1)[0].why == "not clearly of any class"
+    assert project.loop(client="b").ask_many(1)[0].why == "the least certain of those that are left"
 
 
 def test_what_was_imported_after_the_ranking_is_asked_after_it_at_random(project: Project) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from pages import IGNORE_UNCLOSED, build, collect_unclosed, publish_version, small_project
+from pages import IGNORE_UNCLOSED, LOCAL, build, collect_unclosed, publish_version, small_project
 from PIL import Image
 
 from labeler import Project
@@ -18,7 +18,6 @@ from labeler.published import publish_ranking
 from labeler.ui.routes import routes
 
 pytestmark = IGNORE_UNCLOSED
-LOCAL = "http://127.0.0.1:7860"
 
 
 @pytest.fixture
@@ -388,3 +387,22 @@ def test_the_history_names_what_an_answer_counts_as_and_each_version_its_own_cla
     assert client.get("/labeler/state").json()["merged"] == {"3": 5}
     versions = client.get("/labeler/learning").json()["versions"]
     assert [len(version["class_ids"]) for version in versions] == [10, 9]
+
+
+def test_keys_belong_to_the_person_who_chose_them(client: TestClient) -> None:
+    ann, bob = tab(client), tab(client, "bob", "tab-00000002")
+    assert ann("keys", keys={"class:3": "q", "flag": ""}) == {"keys": {"class:3": "q", "flag": ""}}
+    assert bob("keys", keys={"skip": "x"}) == {"keys": {"skip": "x"}}
+    own = {}
+    for name in ("ann", "bob", "cem"):
+        client.post("/labeler/name", json={"name": name})
+        own[name] = client.get("/labeler/state").json()["keys"]
+    assert own == {"ann": {"class:3": "q", "flag": ""}, "bob": {"skip": "x"}, "cem": {}}
+
+
+@pytest.mark.parametrize("keys", [{"class:x": "q"}, {"Flag!": "q"}, {"flag": "long"}, {"flag": 3}])
+def test_keys_that_make_no_sense_are_refused(client: TestClient, keys: dict[str, Any]) -> None:
+    key = client.get("/labeler/state").json()["key"]
+    client.post("/labeler/name", json={"name": "ann"})
+    assert client.post("/labeler/keys", json={"project": key, "keys": keys}).status_code == 422
+    assert client.get("/labeler/state").json()["keys"] == {}

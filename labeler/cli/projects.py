@@ -47,7 +47,9 @@ def new(
         without = sum(not c.key for c in p.store.classes())
     print(f"{project}: new project with {count(len(names), 'class', 'classes')}. Next: labeler import {project} SOURCE")
     if without:
-        print(f"{count(without, 'class has', 'classes have')} no key, as all are taken: click on the name on the page.")
+        print(
+            f"{count(without, 'class has', 'classes have')} no key, as all are taken: on the page / finds them by name."
+        )
 
 
 @app.command("import", epilog="Example: labeler import flowers ~/Pictures/flowers --labels")

@@ -2,26 +2,29 @@
 
 import { beacon, bus, call, firstState, pollSoon, Refused, state, tell, uid } from './api.js';
 import { Classes } from './classes.js';
-import { askName, askPassword, help, isTyping } from './dialogs.js';
+import { Controls } from './controls.js';
+import { askGoal, askName, askPassword, help } from './dialogs.js';
 import { element } from './dom.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
 import { Film } from './film.js';
+import { Find } from './find.js';
+import { Sitting } from './goal.js';
 import { claim, Keep } from './holder.js';
+import { Keys, shown } from './keys.js';
 import { Outbox } from './outbox.js';
 import { Queue } from './queue.js';
+import { Remap } from './remap.js';
+import { Sketches } from './sketches.js';
 import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
 const LAST = 100; // operations that fit into a beacon, which takes 64 kB
+const SKETCHED = 3; // questions ahead of the hand whose drawings are asked for
 const KEPT = 6; // answered images kept decoded, so that undo shows them at once
-const ANSWERS = [
-  ['Backspace', '⌫', 'Undo', 'undo'],
-  [' ', 'Space', 'Skip', 'skip'],
-  ['u', 'U', 'Unsure', 'unsure'],
-  ['f', 'F', 'Flag', 'flag'],
-];
+const TRUST = 5000; // ms that a state may have been on its way
+const TICK = 5000; // ms between two looks at the clock of a sitting
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 
 let running = null;
@@ -53,9 +56,20 @@ class Canvas {
     this.answered = new Set(); // sample ids answered in this page's life
     this.hints = localStorage.getItem('labeler.hints') === '1';
     this.peek = null; // sample id whose guess was revealed by Enter
-    this.times = [];
+    this.named = 0; // when a class was last found by its name
+    this.keys = new Keys(known.classes, known.keys);
+    this.trusted = 0; // until when keys chosen here count, whatever the polled state says
+    this.sitting = new Sitting(keep, (words) => this.congratulate(words));
     this.stage = new Stage(root);
-    this.classes = new Classes(root, known.classes, (classId) => this.answer('label', classId));
+    this.classes = new Classes(root, this.withKeys(known.classes), (classId) => this.answer('label', classId));
+    this.sketches = new Sketches(() => this.toSketch(), (question) => question === this.question && this.paint());
+    this.find = new Find(root, {
+      classes: () => this.classes.classes,
+      opened: () => this.question,
+      choose: (classId, question) => this.answerByName(classId, question),
+    });
+    this.controls = new Controls(this);
+    this.remap = new Remap(root, () => ({ classes: this.classes.classes, keys: this.keys }), (own) => this.rekey(own));
     this.classes.merged = known.merged;
     this.film = new Film(root, this.classes, (entry) => this.correct(entry));
     this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
@@ -79,18 +93,21 @@ class Canvas {
     const listeners = new AbortController();
     this.stop = () => listeners.abort();
     const { signal } = listeners;
-    this.buttons(signal);
+    this.controls.listen(signal);
     this.root.hidden = false;
     this.root.dataset.client = this.client;
     this.root.focus({ preventScroll: true });
-    document.addEventListener('keydown', (event) => (this.root.isConnected ? this.press(event) : this.stop()), { signal });
     window.addEventListener('beforeunload', (event) => this.outbox.pending && event.preventDefault(), { signal });
     window.addEventListener('pagehide', () => this.sendLast(), { signal });
     window.addEventListener('pageshow', (event) => event.persisted && this.renew(), { signal });
     document.addEventListener('visibilitychange', () => this.renew(), { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
     bus.addEventListener('online', ({ detail }) => this.connected(detail), { signal });
-    const timers = [setInterval(() => this.renew(), RENEW), setInterval(() => this.adopt(), REFRESH)];
+    const timers = [
+      setInterval(() => this.renew(), RENEW),
+      setInterval(() => this.adopt(), REFRESH),
+      setInterval(() => this.sitting.show(), TICK),
+    ];
     signal.addEventListener('abort', () => timers.forEach(clearInterval));
     this.outbox.save();
     this.outbox.flush();
@@ -99,6 +116,7 @@ class Canvas {
     await this.resume();
     this.heed(state());
     this.queue.fill();
+    this.sitting.show();
   }
 
   /** What is unsent when the page goes away. It stays in the outbox as well: sent twice, it is stored once. */
@@ -160,7 +178,7 @@ class Canvas {
     this.keep.set(`question.${question.sample_id}`, plain(question));
     const ms = this.stage.elapsed();
     this.outbox.push({ uid: operation, kind, sample_id: question.sample_id, class_id: classId, ms, ...echo(question) });
-    this.count();
+    this.sitting.count();
     if (kind === 'label') this.stage.flash(this.classes.name(classId), this.classes.colour(classId));
     else this.stage.flash(WORDS[kind]);
     this.classes.mark(classId, true);
@@ -180,12 +198,20 @@ class Canvas {
     this.stage.flash(`${this.classes.name(question.guess)}? Enter accepts`, this.classes.colour(question.guess));
   }
 
+  /** A class that was found by its name answers the image that was on screen when the search began, and no other. */
+  answerByName(classId, question) {
+    this.named = performance.now();
+    if (question !== this.question) return this.stage.flash('The image has changed meanwhile: nothing was answered');
+    return this.answer('label', classId);
+  }
+
   /** Takes the newest answer back and puts that very image on screen. */
   undo() {
     const answer = this.answers.at(-1);
     if (!answer) return this.stage.flash('Nothing to undo');
     const { question } = answer;
     this.forget(answer.uid);
+    this.sitting.count(-1);
     this.outbox.push({ uid: uid(), kind: 'undo', sample_id: question.sample_id, undoes: answer.uid, ...echo(question) });
     this.stage.flash(`Undone: ${answer.kind === 'label' ? this.classes.name(answer.class_id) : WORDS[answer.kind]}`);
     if (answer.before) return this.correct(this.film.find(question.sample_id));
@@ -197,7 +223,9 @@ class Canvas {
   note(operation, kind, classId, question) {
     const before = this.film.before(question.sample_id);
     this.answers.push({ uid: operation, kind, class_id: classId, question, before });
-    delete this.answers.at(-KEPT)?.question.picture; // a decoded photograph is large; it is fetched again when looked at
+    const old = this.answers.at(-KEPT)?.question ?? {};
+    delete old.picture; // a decoded photograph is large; it is fetched again when looked at
+    delete old.drawing;
     this.answered.add(question.sample_id);
     this.film.put(question, kind, classId);
     this.recount(before, -1);
@@ -274,11 +302,22 @@ class Canvas {
     const { question, correcting } = this;
     const hinting = this.hinting(question);
     this.classes.hints(hinting ? question.probs : null, question?.guess);
+    this.classes.sketch(hinting ? question : null);
+    this.facts.drawn(state()?.generated, hinting && question.drawing);
+    if (hinting) this.sketches.fetch();
     this.classes.mark(correcting?.kind === 'label' ? correcting.class_id : null);
     this.classes.counts(this.perClass);
     this.film.select(correcting);
     this.facts.show(question, hinting, correcting && this.film.word(correcting));
     this.root.querySelector('.hints').setAttribute('aria-pressed', String(this.hints));
+  }
+
+  /** Questions whose drawings are worth having: the one in sight, and with hints on those that come next. */
+  toSketch() {
+    const { question } = this;
+    if (!this.hinting(question)) return [];
+    const next = this.hints ? this.queue.questions.slice(0, SKETCHED) : [];
+    return [question, ...next.filter((one) => this.hinting(one))];
   }
 
   /** A stage without an image says why. */
@@ -353,24 +392,45 @@ class Canvas {
     this.replaced = known.key !== this.key;
     if (this.replaced) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
     this.classes.merged = known.merged;
-    if (JSON.stringify(known.classes) !== JSON.stringify(this.classes.classes)) {
-      this.classes.list(known.classes); // somebody changed them
-      this.drawn = undefined;
-      this.paint();
-    }
+    this.follow(known);
     if (!this.outbox.pending) this.trust(known.counts);
     this.facts.accuracy(known.accuracy);
     this.facts.offer(known.acquisitions, known.acquisition, known.role === null || known.role === 'admin');
     if (known.generated?.url !== this.drawn) {
       this.drawn = known.generated?.url;
       this.classes.draw(known.generated);
-      this.facts.drawn(known.generated);
+      this.paint();
     }
     if (known.ranking !== this.ranking) {
       this.ranking = known.ranking;
       this.queue.rerank();
     }
     this.sayIfEmpty();
+  }
+
+  /** Classes or keys that are others now, whoever changed them. */
+  follow({ classes, keys }) {
+    const stale = performance.now() < this.trusted; // the state may be from before the change made here
+    this.keys = new Keys(classes, stale ? this.keys.own : keys);
+    const listed = this.withKeys(classes);
+    if (JSON.stringify(listed) !== JSON.stringify(this.classes.classes)) {
+      this.classes.list(listed);
+      this.drawn = undefined;
+      this.paint();
+    }
+    this.controls.draw();
+  }
+
+  withKeys(classes) {
+    return classes.map((c) => ({ ...c, key: this.keys.ofClass(c.id) }));
+  }
+
+  /** Keeps the keys this person chose, and follows them. */
+  async rekey(own) {
+    await call('keys', { project: this.key, keys: own });
+    this.trusted = 0;
+    this.follow({ ...state(), keys: own });
+    this.trusted = performance.now() + TRUST;
   }
 
   /** The server answers, or it does not. Images that could not be fetched meanwhile are fetched once it is back. */
@@ -417,65 +477,6 @@ class Canvas {
 
   // ---------- keys and buttons ----------
 
-  press(event) {
-    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
-    const inSight = this.root.offsetParent !== null;
-    if (another || !inSight || isTyping(event.target)) return;
-    const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
-    if (onButton) return; // a button that was reached with Tab does what it says
-    const digit = !event.shiftKey && /^Digit\d$/.test(event.code) ? event.code.at(-1) : ''; // where digits need Shift
-    const action = this.action(event.key) ?? this.action(digit);
-    if (!action) return;
-    event.preventDefault();
-    if (!event.repeat) action();
-  }
-
-  action(key) {
-    const known = this.classes.byKey.get(key.toLowerCase());
-    if (known) return () => this.answer('label', known.id);
-    const actions = {
-      ' ': () => this.answer('skip'),
-      s: () => this.answer('skip'),
-      u: () => this.answer('unsure'),
-      f: () => this.answer('flag'),
-      m: () => this.toggleHints(),
-      z: () => this.stage.flash(this.stage.toggleZoom() ? 'Actual pixels' : 'Fitted'),
-      '?': () => this.openHelp(),
-      enter: () => this.accept(),
-      backspace: () => this.undo(),
-      escape: () => this.goBack(),
-      arrowleft: () => this.walk(-1),
-      arrowright: () => this.walk(+1),
-    };
-    return Object.hasOwn(actions, key.toLowerCase()) ? actions[key.toLowerCase()] : null;
-  }
-
-  buttons(signal) {
-    const bar = this.root.querySelector('.actions');
-    for (const [key, shown, text, name] of ANSWERS) {
-      const button = element('button', `act act-${name}`);
-      button.type = 'button';
-      button.append(element('span', '', text), element('kbd', '', shown));
-      button.addEventListener('click', () => this.action(key)());
-      bar.append(button);
-    }
-    this.root.querySelector('.hints').addEventListener('click', () => this.toggleHints());
-    this.root.querySelector('.back-to-queue').addEventListener('click', () => this.goBack());
-    bus.addEventListener('help', () => this.openHelp(), { signal });
-    bus.addEventListener('rename', () => this.rename(), { signal });
-    bus.addEventListener('signed-out', () => this.identify(), { signal });
-    document.addEventListener('click', (event) => this.refocus(event), { signal });
-  }
-
-  /** A button keeps the focus after a mouse click, and Space or Enter would press it again. */
-  refocus(event) {
-    if (event.detail === 0 || isTyping(event.target)) return; // detail 0: pressed by keyboard
-    requestAnimationFrame(() => {
-      const inSight = this.root.offsetParent !== null && !document.querySelector('dialog[open]');
-      if (inSight) this.root.focus({ preventScroll: true });
-    });
-  }
-
   toggleHints() {
     this.hints = !this.hints;
     this.peek = null;
@@ -486,7 +487,26 @@ class Canvas {
   }
 
   openHelp() {
-    help(this.root);
+    help(this.root, (name) => shown(this.keys.of.get(name)));
+  }
+
+  askGoal() {
+    askGoal(this.root, this.sitting.goal, (unit, n) => {
+      this.sitting.aim(unit, n);
+      this.congratulate(null);
+    });
+  }
+
+  /** The goal is reached: said once, over the image's edge, and nothing is interrupted. null takes it away. */
+  congratulate(words) {
+    const note = this.root.querySelector('.goal-note');
+    note.replaceChildren();
+    if (!words) return;
+    const close = element('button', 'close', '×');
+    close.type = 'button';
+    close.setAttribute('aria-label', 'Close');
+    close.addEventListener('click', () => note.replaceChildren());
+    note.append(element('b', '', words[0]), element('span', '', words[1]), close);
   }
 
   /** Another person sits down: new name, new holder. What the first one pressed is sent under the first name. */
@@ -504,14 +524,6 @@ class Canvas {
     location.reload();
   }
 
-  /** The pace in answers a minute over the newest ones; pauses do not count. */
-  count() {
-    this.times = [...this.times.slice(-40), performance.now()];
-    const gaps = this.times.slice(1).map((time, i) => time - this.times[i]).filter((gap) => gap < 20_000);
-    const total = gaps.reduce((sum, gap) => sum + gap, 0);
-    tell('rate', gaps.length >= 3 ? (60_000 * gaps.length) / total : null);
-  }
-
   say(text) {
     this.root.querySelector('.lab-say').textContent = text;
     this.stage.flash(text);
@@ -524,7 +536,7 @@ function echo({ version, acquisition, score, rank, guess, probs, purpose }) {
   return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined && value !== null));
 }
 
-/** A question without its picture, as it can be kept. */
-function plain({ picture, ...question }) {
+/** A question without its pictures, as it can be kept. */
+function plain({ picture, drawing, ...question }) {
   return question;
 }

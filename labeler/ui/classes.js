@@ -3,11 +3,12 @@
 import { element } from './dom.js';
 
 const DENSE = 14; // more classes than this are listed in narrow rows
+const SKETCH = 36; // pixels; larger drawings are made smaller, smooth
 
 export class Classes {
   /** @param choose called with a class id when its button is clicked */
   constructor(root, classes, choose) {
-    Object.assign(this, { root, choose, merged: {} });
+    Object.assign(this, { root, choose, merged: {}, labeled: new Map() });
     this.list(classes);
   }
 
@@ -16,7 +17,6 @@ export class Classes {
     const box = this.root.querySelector('.classes');
     this.classes = classes;
     this.byId = new Map(classes.map((c) => [c.id, c]));
-    this.byKey = new Map(classes.filter((c) => c.key).map((c) => [c.key.toLowerCase(), c]));
     this.buttons = new Map(classes.map((c) => [c.id, this.button(c)]));
     box.classList.toggle('dense', classes.length > DENSE);
     this.root.classList.toggle('many-classes', classes.length > 2 * DENSE);
@@ -31,9 +31,19 @@ export class Classes {
     button.style.setProperty('--c', c.colour);
     if (c.key) button.setAttribute('aria-keyshortcuts', c.key);
     button.append(element('i', 'bar'), element('kbd', '', c.key ? c.key.toUpperCase() : ''), element('i', 'drawn'));
-    button.append(element('span', 'name', c.name), element('span', 'percent'), element('span', 'count'));
+    button.append(element('span', 'name', c.name), this.sketchOf(c), element('span', 'percent'), element('span', 'count'));
     button.addEventListener('click', () => this.choose(c.id));
     return button;
+  }
+
+  /** Where the image on screen is shown as the model draws it for this class. */
+  sketchOf(c) {
+    const canvas = element('canvas', 'sketch');
+    canvas.setAttribute('role', 'img');
+    canvas.setAttribute('aria-label', `This image, drawn as ${c.name}`);
+    canvas.title = `This image, drawn as ${c.name}`;
+    canvas.hidden = true;
+    return canvas;
   }
 
   /** The class that a label counts as: one that was merged counts as another. */
@@ -53,8 +63,35 @@ export class Classes {
     for (const [id, button] of this.buttons) {
       const n = perClass[id] || 0;
       button.querySelector('.count').textContent = n ? n.toLocaleString('en') : '';
-      button.setAttribute('aria-label', `${this.name(id)}, ${n} labeled`);
+      this.labeled.set(id, n);
     }
+    this.describe();
+  }
+
+  /** What is read aloud for each button: what is in sight on it. */
+  describe() {
+    for (const [id, button] of this.buttons) {
+      const share = button.querySelector('.percent').textContent;
+      const drawn = button.querySelector('.sketch').hidden ? '' : ', with a drawing of this image as it';
+      button.setAttribute('aria-label', `${this.name(id)}, ${this.labeled.get(id) ?? 0} labeled${share && `, ${share} likely`}${drawn}`);
+    }
+  }
+
+  /** The question's drawings beside its probabilities; null takes them away. */
+  sketch(question) {
+    const { drawing, sketch } = question ?? {};
+    const places = new Map(drawing ? sketch.class_ids.map((id, i) => [id, i]) : []);
+    const side = drawing?.height ?? 0;
+    const width = drawing ? drawing.width / places.size : 0;
+    for (const [id, button] of this.buttons) {
+      const canvas = button.querySelector('.sketch');
+      canvas.hidden = !places.has(id);
+      if (canvas.hidden) continue;
+      Object.assign(canvas, { width, height: side });
+      canvas.getContext('2d').drawImage(drawing, places.get(id) * width, 0, width, side, 0, 0, width, side);
+      canvas.classList.toggle('pixelated', side <= SKETCH);
+    }
+    this.describe();
   }
 
   /** Probabilities as bars and the guess marked; null takes them away. */

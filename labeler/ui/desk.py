@@ -4,17 +4,21 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from labeler.grid import Grid
 from labeler.loop import Loop, Question
 from labeler.project import Project
+from labeler.published import Published
+from labeler.sketches import Sketches
 from labeler.ui import pictures
 from model import ACQUISITIONS
 from storage import Event, NewEvent, Sample
 
 LOOPS = 200  # browser tabs remembered; a forgotten one gets a new loop, its leases are in the database
 HISTORY = 60
+SKETCHED, POSSIBLE = 12, 0.01  # classes drawn for one image: all, or of many those at least this likely
 
 
 class Desk:
@@ -24,6 +28,7 @@ class Desk:
         self.project = project
         self.key = _key(project)
         self.acquisitions = tuple(ACQUISITIONS)
+        self.sketches = Sketches(project.folder)
         self._trainer = trainer
         self._loops: OrderedDict[tuple[str, str], Loop] = OrderedDict()
         self._lock = threading.Lock()
@@ -92,6 +97,12 @@ class Desk:
                 self._loops.popitem(last=False)
             return self._loops[holder]
 
+    def sketch(self, version: int, sample_id: int, class_ids: Sequence[int]) -> Future[bytes | None] | None:
+        """The image drawn for each class, side by side, as PNG. None for one that measures: no hints there."""
+        if self.project.store.sample(sample_id).split == "measure":
+            return None
+        return self.sketches.ask(version, sample_id, class_ids)
+
     def _question(self, question: Question) -> dict[str, Any]:
         sample = self.project.store.sample(question.sample_id)
         return _shown(sample) | {
@@ -104,22 +115,35 @@ class Desk:
             "guess": question.guess,
             "doubt": question.doubt,
             "why": question.why,
+            "sketch": _sketch(
+                self.project.published(), question.version, question.sample_id, question.probs, sample.split
+            ),
         }
 
     def _answer(self, event: Event, counted_as: dict[int, int]) -> dict[str, Any]:
         published = self.project.published()
         probs = published.probs_of(event.sample_id, counted_as) if published else None
-        return _shown(self.project.store.sample(event.sample_id)) | {
+        sample = self.project.store.sample(event.sample_id)
+        version = published.version if published else None
+        return _shown(sample) | {
             "uid": event.uid,
             "kind": event.kind,
             "class_id": event.class_id,
             "purpose": event.purpose,
-            "version": published.version if published else None,
+            "version": version,
             "probs": probs,
             "guess": max(probs, key=probs.__getitem__) if probs else None,
+            "sketch": _sketch(published, version, sample.id, probs, sample.split),
         }
 
     # ---------- the state of things ----------
+
+    def keys(self, name: str) -> dict[str, str]:
+        """The keys this person chose instead of the project's."""
+        return dict(self.project.store.setting(f"keys of {name}", {}))
+
+    def choose_keys(self, name: str, keys: dict[str, str]) -> None:
+        self.project.store.set_setting(f"keys of {name}", keys)
 
     def counts(self) -> dict[str, Any]:
         counts = self.project.store.counts()
@@ -179,6 +203,18 @@ def _generated(published: Any) -> dict[str, Any]:
         "height": height,
         "width": width,
     }
+
+
+def _sketch(
+    published: Published | None, version: int | None, sample_id: int, probs: dict[int, float] | None, split: str
+) -> dict[str, Any] | None:
+    """Where to get the image drawn as the classes the model thinks possible, in the order of the picture."""
+    if published is None or published.version != version or not probs or split == "measure":
+        return None
+    known = sorted(set(published.class_ids) & set(probs), key=lambda class_id: -probs[class_id])
+    drawn = [i for n, i in enumerate(known) if len(known) <= SKETCHED or (n < SKETCHED and probs[i] >= POSSIBLE)]
+    url = f"/labeler/sketch/{version}/{sample_id}?of={','.join(map(str, drawn))}"
+    return {"url": url, "class_ids": drawn} if drawn else None
 
 
 def _shown(sample: Sample) -> dict[str, Any]:

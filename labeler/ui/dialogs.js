@@ -3,17 +3,21 @@
 import { call, poll } from './api.js';
 import { element } from './dom.js';
 
-const KEYS = [
+/** @param of what key an action has (keys.js) */
+const keyRows = (of) => [
   [['1', '…', '9', '0', 'A', '…'], 'Label with that class, and on to the next image'],
+  [['/'], 'Find a class by its name; Enter labels'],
   [['Enter'], "Accept the model's guess (shows it first while hints are hidden)"],
   [['Backspace'], 'Undo: the image you answered last comes back'],
-  [['Space', 'S'], 'Skip'],
-  [['U'], 'Unsure: somebody should look again'],
-  [['F'], 'Flag: something is wrong with the image'],
-  [['M'], "Show or hide the model's hints"],
+  [['Space', of('skip')], 'Skip'],
+  [[of('unsure')], 'Unsure: somebody should look again'],
+  [[of('flag')], 'Flag: something is wrong with the image'],
+  [[of('hints')], "Show or hide the model's hints"],
   [['←', '→'], 'Back through your answers, and forward; a class key corrects'],
-  [['Z'], 'Actual pixels, or fitted'],
-  [['Esc'], 'Back to the queue'],
+  [['+', '-', of('zoom')], 'Nearer, farther; actual pixels or fitted. Wheel and drag do it too'],
+  [['Shift', '←', '…'], 'Move over an image that is larger than the stage'],
+  [[',', '.'], 'Darker, brighter; with Shift less and more contrast'],
+  [['Esc'], 'Back to the queue; the whole image in its own light'],
   [['?'], 'This help'],
 ];
 
@@ -24,6 +28,9 @@ const TAPS = [
   ['Unsure', 'Somebody should look again'],
   ['Flag', 'Something is wrong with the image'],
   ['Hints', "Show or hide the model's hints"],
+  ['Find', 'A class by a part of its name'],
+  ['Two fingers', 'Look closer; one finger moves the image'],
+  ['The ring', 'A goal for this sitting'],
   ['A small picture', 'That answer again; tap a class to correct it'],
   ['Your name', 'Another person sits down'],
 ];
@@ -36,12 +43,12 @@ export function isTyping(target) {
   return Boolean(field || target?.closest?.('[role=combobox], [role=listbox]'));
 }
 
-export function help(root) {
+export function help(root, of) {
   const dialog = root.querySelector('.help');
   if (dialog.open) return;
   const rows = TOUCH.matches
     ? TAPS.map(([place, text]) => [element('dt', 'tap', place), text])
-    : KEYS.map(([keys, text]) => [keysOf(keys), text]);
+    : keyRows(of).map(([keys, text]) => [keysOf(keys.filter(Boolean)), text]);
   dialog.querySelector('h2').textContent = TOUCH.matches ? 'What to tap' : 'Keyboard';
   dialog.querySelector('dl').replaceChildren(...rows.flatMap(([term, text]) => [term, element('dd', '', text)]));
   dialog.querySelector('.close').textContent = TOUCH.matches ? 'Close' : 'Esc';
@@ -62,6 +69,22 @@ function keysOf(keys) {
   const term = element('dt');
   term.append(...keys.map((key) => (key === '…' ? element('span', '', '…') : element('kbd', '', key))));
   return term;
+}
+
+/** Asks for a goal of the sitting; `set(unit, n)` is called with what was chosen, n 0 for none. */
+export function askGoal(root, goal, set) {
+  const dialog = root.querySelector('.goal');
+  if (dialog.open) return;
+  const { n, unit } = dialog.querySelector('form').elements;
+  if (goal) [n.value, unit.value] = [goal.n, goal.unit];
+  dialog.querySelector('form').onsubmit = () => set(unit.value, Math.round(n.valueAsNumber));
+  dialog.querySelector('.none').onclick = () => {
+    set(unit.value, 0);
+    dialog.close();
+  };
+  dialog.onclose = () => root.focus({ preventScroll: true });
+  dialog.showModal();
+  n.select();
 }
 
 let asking = null;

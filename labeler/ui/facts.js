@@ -76,12 +76,13 @@ export class Facts {
     return ACQUISITIONS[acquisition]?.[0] ?? acquisition.replaceAll('_', ' ');
   }
 
-  /** Which version drew the small pictures beside the class names. */
-  drawn(generated) {
+  /** Which version drew the small pictures, and what those beside the figures are. */
+  drawn(generated, sketched) {
     const note = this.root.querySelector('.drawn-note');
     note.hidden = !generated;
     if (!generated) return;
-    const when = `Version ${number(generated.version)}, ${number(generated.labels)} labels.`;
-    note.textContent = `Small pictures: what the model draws for each class. ${when}`;
+    const beside = sketched ? ' Beside the figures: this very image, drawn as that class.' : '';
+    const text = `On the left: what the model draws for each class (version ${number(generated.version)}, ${number(generated.labels)} labels).${beside}`;
+    if (note.textContent !== text) note.textContent = text;
   }
 }

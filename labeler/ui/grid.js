@@ -4,6 +4,7 @@ import { bus, call, firstState, Refused, state, uid } from './api.js';
 import { sitting } from './canvas.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
+import { Keys } from './keys.js';
 import { Marks } from './marks.js';
 
 const SIZES = [24, 48, 96];
@@ -273,8 +274,8 @@ class Grid {
     };
     if (Object.hasOwn(actions, key)) return actions[key];
     if (/^(Arrow|Home$|End$)/.test(key)) return () => this.marks.move(key, shift);
-    const pressed = this.known().find((one) => one.key && one.key.toLowerCase() === key.toLowerCase());
-    return pressed ? () => this.marks.mark(pressed.id) : null;
+    const classId = new Keys(this.known(), state().keys).classAt(key.toLowerCase());
+    return classId === null ? null : () => this.marks.mark(classId);
   }
 
   // ---------- what is seen ----------

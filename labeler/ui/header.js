@@ -2,6 +2,7 @@
 
 import { firstState, hear, tell } from './api.js';
 import { accuracyText, element, number } from './dom.js';
+import { followTabs } from './tabs.js';
 
 const ACCURACY =
   'Accuracy of the newest version. Gold: images whose class was known beforehand. ' +
@@ -16,13 +17,16 @@ export async function start(host) {
   const top = host.querySelector('.top');
   const $ = (selector) => top.querySelector(selector);
   followTheme($('.theme'));
+  followTabs();
   hear('state', (known) => show($, known));
   hear('counts', (counts) => showProgress($, counts));
   const saving = { pending: 0, problem: null, online: true, announce: announcer($('.top-say')) };
   hear('outbox', (outbox) => showSaving($, Object.assign(saving, outbox)));
   hear('online', (online) => showSaving($, Object.assign(saving, { online })));
   hear('online', (online) => online || showAway($));
-  hear('rate', (rate) => ($('.rate').textContent = rate && saving.online ? `${Math.round(rate)} / min` : ''));
+  hear('rate', (ms) => ($('.rate').textContent = ms && saving.online ? pace(ms) : ''));
+  hear('goal', (goal) => showGoal($('.open-goal'), goal));
+  $('.open-goal').addEventListener('click', () => tell('ask-goal'));
   $('.open-help').addEventListener('click', () => tell('help'));
   $('.person').addEventListener('click', () => tell('rename'));
   show($, await firstState());
@@ -49,6 +53,19 @@ function showProgress($, counts) {
   bar.firstElementChild.style.width = `${total ? (100 * counts.labeled) / total : 0}%`;
   const words = [element('span', '', ` of ${number(total)}`), element('span', 'long', ' labeled')];
   $('.progress-text').replaceChildren(element('b', '', number(counts.labeled)), ...words);
+}
+
+const pace = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 1 : 0)} s each · ${Math.round(60_000 / ms)} / min`;
+
+/** How far the sitting is: a ring that fills, and the figures. */
+function showGoal(button, goal) {
+  const words = goal ? `${number(goal.done)} / ${number(goal.n)}${goal.unit === 'minutes' ? ' min' : ''}` : '';
+  button.querySelector('span').textContent = words;
+  button.style.setProperty('--share', goal ? goal.done / goal.n : 0);
+  button.classList.toggle('reached', Boolean(goal) && goal.done >= goal.n);
+  const told = goal ? `Goal of this sitting: ${number(goal.done)} of ${number(goal.n)} ${goal.unit === 'minutes' ? 'minutes' : 'answers'}` : 'Set a goal for this sitting';
+  button.title = told;
+  button.setAttribute('aria-label', told);
 }
 
 /** The number that is not saved is always the exact one; 'All saved' means none. */
@@ -97,7 +114,7 @@ function showTrainer($, { trainer, version, version_labels: labels }) {
   const chip = $('.trainer');
   const restarted = trainer.restarts > 0 && trainer.restarted_ago !== null && trainer.restarted_ago < RESTART_SHOWN;
   chip.dataset.phase = phase;
-  $('.trainer-text').textContent = text + (restarted ? ' · restarted' : '');
+  $('.trainer-text').textContent = text + (restarted && phase !== 'down' ? ' · restarted' : '');
   const known = version === null ? 'No version of the model yet.' : `Version ${version} learned from ${number(labels)} labels.`;
   const again = restarted ? `The trainer stopped and was started again (${trainer.restarts}×).` : '';
   chip.title = [known, again, trainer.message].filter(Boolean).join(' ');

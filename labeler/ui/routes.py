@@ -4,7 +4,9 @@ They are registered before Gradio is mounted. Every change names the project it 
 the server: a page left open must not send its labels to another project that was started on the same port.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
@@ -27,9 +29,12 @@ FILES = {path.name: TYPES[path.suffix] for path in HERE.iterdir() if path.suffix
 COOKIE = "labeler_name"
 A_YEAR = 365 * 24 * 3600
 FOREVER = {"Cache-Control": f"private, max-age={A_YEAR}, immutable"}
+SKETCH_WAIT = 1.0  # seconds; a browser has six connections, and the images need them
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 
 SampleId = Annotated[int, Field(ge=1)]
+ClassIds = Annotated[str, Field(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,31}$")]
+KeyTarget = Annotated[str, Field(pattern=r"^(class:[0-9]{1,9}|[a-z]{1,20})$")]
 Uid = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
 
 
@@ -87,6 +92,13 @@ class Name(BaseModel):
     name: str
 
 
+class OwnKeys(BaseModel):
+    """Which keys a person chose: 'class:3' or the name of an action -> one character, or '' for none."""
+
+    project: str
+    keys: dict[KeyTarget, Annotated[str, Field(max_length=2)]] = Field(max_length=1000)
+
+
 class Choice(BaseModel):
     project: str
     acquisition: str
@@ -97,8 +109,14 @@ def routes(
 ) -> APIRouter:
     """All routes of one project, under /labeler. `sign_ins`: where people have to sign in; the guard then lets no
     request through that does not come from an account."""
-    api = APIRouter(prefix="/labeler")
     desk = Desk(project, trainer)
+
+    @asynccontextmanager
+    async def while_served(app: Any) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(desk.sketches.close)
+
+    api = APIRouter(prefix="/labeler", lifespan=while_served)
     if sign_ins is not None:
         sign_in_routes(api, sign_ins)
     _sitting(api, desk)
@@ -153,8 +171,9 @@ def _settings(api: APIRouter, desk: Desk) -> None:
 
     @api.get("/state")
     def state(request: Request) -> dict[str, Any]:
-        account = account_of(request)
-        return desk.state() | {"annotator": _who(request), "role": account.role if account else None}
+        account, who = account_of(request), _who(request)
+        own = desk.keys(who) if who else {}
+        return desk.state() | {"annotator": who, "role": account.role if account else None, "keys": own}
 
     @api.post("/name")
     def name(body: Name, request: Request, response: Response) -> dict[str, Any]:
@@ -167,6 +186,11 @@ def _settings(api: APIRouter, desk: Desk) -> None:
         desk.project.store.annotator(who)
         response.set_cookie(COOKIE, quote(who, safe=""), max_age=A_YEAR, httponly=True, samesite="strict")
         return {"annotator": who}
+
+    @api.post("/keys")
+    def keys(body: OwnKeys, request: Request) -> dict[str, Any]:
+        desk.choose_keys(_same_project_and_name(desk, body.project, request), dict(body.keys))
+        return {"keys": body.keys}
 
     @api.post("/acquisition")
     def acquisition(body: Choice, request: Request) -> dict[str, Any]:
@@ -202,6 +226,22 @@ def _pictures(api: APIRouter, desk: Desk) -> None:
         if sheet is None:
             raise HTTPException(404, f"Version {version} has no generated images (any more).")
         return Response(sheet, media_type="image/png", headers={**ASK_AGAIN, "ETag": tag})
+
+    @api.get("/sketch/{version}/{sample_id}")
+    async def sketch(version: int, sample_id: int, of: ClassIds) -> Response:
+        """An empty answer while it is not drawn yet (202), or where it cannot be (204)."""
+        try:
+            wanted = await asyncio.to_thread(desk.sketch, version, sample_id, [int(i) for i in of.split(",")])
+        except KeyError:
+            raise HTTPException(404, f"There is no image {sample_id} in this project.") from None
+        if wanted is None:
+            return Response(status_code=204)
+        try:
+            drawn = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(wanted)), SKETCH_WAIT)
+        except TimeoutError:
+            return Response(status_code=202)
+        headers = {"Cache-Control": "no-store"}
+        return Response(drawn, 200 if drawn else 204, headers, media_type="image/png" if drawn else None)
 
     @api.get("/ui/{name}")
     def file(name: str) -> Response:

@@ -1,12 +1,8 @@
 // The stage: one image as large as it stays honest. Small ones grow by whole factors with hard pixels, large ones never
-// beyond 1.5x.
+// beyond 1.5x by themselves; the person may look closer (zoom.js).
 
 import { load } from './queue.js';
-
-const SMALL = 128; // pixels of the longer side; pictures up to this are shown pixel by pixel
-const CALM = 480; // screen pixels they grow to; beyond that the eye sees squares and no picture
-const LARGEST = 1.5;
-const MARGIN = 24;
+import { Zoom } from './zoom.js';
 
 export class Stage {
   constructor(root) {
@@ -16,30 +12,71 @@ export class Stage {
     this.cue = root.querySelector('.stage-cue');
     this.question = null;
     this.shownAt = 0;
-    this.actualSize = false;
-    new ResizeObserver(() => this.fit()).observe(this.view);
+    this.zoom = new Zoom(this.view, this.frame, () => this.showZoom());
+    this.tools(root);
+  }
+
+  /** The buttons that do with the mouse what the keys do, and the two sliders. */
+  tools(root) {
+    const bar = root.querySelector('.stage-tools');
+    this.bar = bar;
+    const light = bar.querySelector('.light');
+    const on = (selector, act) => bar.querySelector(selector).addEventListener('click', act);
+    on('.nearer', () => this.zoom.step(1));
+    on('.farther', () => this.zoom.step(-1));
+    on('.factor', () => this.zoom.toggle());
+    on('.reset-view', () => this.zoom.reset());
+    on('.open-light', () => {
+      light.hidden = !light.hidden;
+      bar.querySelector('.open-light').setAttribute('aria-expanded', String(!light.hidden));
+    });
+    for (const what of ['brightness', 'contrast']) {
+      const slider = light.querySelector(`[name=${what}]`);
+      slider.addEventListener('input', () => this.zoom.shine(what, Number(slider.value)));
+      slider.addEventListener('pointerup', () => root.focus({ preventScroll: true })); // the keys label again
+    }
+    const hold = light.querySelector('[name=hold]');
+    hold.checked = this.zoom.held;
+    hold.addEventListener('change', () => this.zoom.hold(hold.checked));
+    hold.addEventListener('click', (event) => event.detail && root.focus({ preventScroll: true }));
+  }
+
+  /** The figures on the buttons. They are in sight where there is something to look closer at. */
+  showZoom() {
+    const { zoom, bar } = this;
+    if (!zoom || !bar) return;
+    bar.hidden = !zoom.image;
+    bar.classList.toggle('quiet', zoom.small && !zoom.active);
+    bar.querySelector('.factor').textContent = `${(100 * zoom.factor()).toFixed(zoom.factor() < 0.1 ? 1 : 0)}%`;
+    bar.querySelector('.reset-view').hidden = !zoom.active;
+    for (const what of ['brightness', 'contrast']) bar.querySelector(`[name=${what}]`).value = zoom.light[what];
   }
 
   /** Puts the question's picture on screen at once if it is decoded, otherwise as soon as it is. */
   show(question) {
     this.question = question;
     this.shownAt = 0;
-    if (!question) return this.frame.replaceChildren();
+    if (!question) return this.empty();
     this.message.hidden = true;
     const { picture } = question.picture ? question : load(question);
     if (picture.ready === null) {
-      this.frame.replaceChildren();
+      this.empty();
       picture.done.then(() => this.question === question && this.show(question));
     } else if (picture.ready) {
       this.frame.replaceChildren(picture.element);
-      this.fit();
+      this.zoom.renew();
       this.shownAt = performance.now();
       requestAnimationFrame((time) => this.question === question && (this.shownAt = Math.max(this.shownAt, time)));
     } else {
-      this.frame.replaceChildren();
-      this.say('This image cannot be shown.', 'It may have been moved or damaged. Skip it with S or flag it with F.');
+      this.empty();
+      this.say('This image cannot be shown.', 'It may have been moved or damaged. Skip it, or flag it.');
       question.broken = true;
     }
+  }
+
+  empty() {
+    this.frame.replaceChildren();
+    this.bar.hidden = true;
   }
 
   /** True when a person sees the image the question is about. */
@@ -63,26 +100,6 @@ export class Stage {
     this.message.hidden = false;
   }
 
-  toggleZoom() {
-    this.actualSize = !this.actualSize;
-    this.view.classList.toggle('actual', this.actualSize);
-    this.fit();
-    return this.actualSize;
-  }
-
-  fit() {
-    const image = this.frame.querySelector('img');
-    if (!image || !image.naturalWidth) return;
-    const { naturalWidth: width, naturalHeight: height } = image;
-    const room = Math.min((this.view.clientWidth - MARGIN) / width, (this.view.clientHeight - MARGIN) / height);
-    const factor = this.actualSize ? 1 : scale(room, Math.max(width, height));
-    image.style.width = `${width * factor}px`;
-    image.style.height = `${height * factor}px`;
-    image.classList.toggle('pixelated', factor >= 2);
-    this.view.scrollLeft = (this.view.scrollWidth - this.view.clientWidth) / 2;
-    this.view.scrollTop = (this.view.scrollHeight - this.view.clientHeight) / 2;
-  }
-
   /** A short word over the image: what the last key did. */
   flash(text, colour = null) {
     this.cue.lastElementChild.textContent = text;
@@ -92,11 +109,4 @@ export class Stage {
     clearTimeout(this.flashing);
     this.flashing = setTimeout(() => this.cue.classList.remove('on'), 650);
   }
-}
-
-/** The factor an image is shown with: whole device pixels for small ones. */
-export function scale(room, longest) {
-  if (longest > SMALL || room < 1) return Math.min(room, LARGEST);
-  const dense = window.devicePixelRatio || 1;
-  return Math.max(1, Math.floor(Math.min(room, CALM / longest) * dense) / dense);
 }

@@ -1,0 +1,66 @@
+// Which key does what: the project's keys of its classes and our own for everything else, unless this person chose others.
+
+/** What can be given another key: [name, its key, what it does]. */
+export const ACTIONS = [
+  ['skip', 's', 'Skip'],
+  ['unsure', 'u', 'Unsure'],
+  ['flag', 'f', 'Flag'],
+  ['hints', 'm', 'Model hints'],
+  ['zoom', 'z', 'Zoom'],
+];
+
+/** Keys that stay what they are, and the words for it. */
+export const FIXED = new Map([
+  [' ', 'Space skips'],
+  ['/', '/ finds a class by its name'],
+  ['?', '? opens the help'],
+  ['+', '+ zooms in'],
+  ['=', '= zooms in'],
+  ['-', '- zooms out'],
+  [',', ', and . change the brightness'],
+  ['.', ', and . change the brightness'],
+  ['<', '< and > change the contrast'],
+  ['>', '< and > change the contrast'],
+  [';', '; and : change the contrast'],
+  [':', '; and : change the contrast'],
+]);
+
+export class Keys {
+  /** @param own {'class:3': 'a', skip: 'x', ...}: what this person chose; '' for no key */
+  constructor(classes, own) {
+    this.own = own;
+    this.of = new Map(); // target -> key; targets are 'class:ID' and the names of actions
+    this.at = new Map(); // key -> target
+    const targets = [...classes.map((c) => [`class:${c.id}`, c.key]), ...ACTIONS];
+    for (const [target] of targets) if (target in own) this.give(target, own[target]);
+    for (const [target, key] of targets) if (!(target in own)) this.give(target, key);
+  }
+
+  /** The first to claim a key has it. */
+  give(target, key) {
+    const free = key && !this.at.has(key.toLowerCase());
+    this.of.set(target, free ? key.toLowerCase() : '');
+    if (free) this.at.set(key.toLowerCase(), target);
+  }
+
+  /** The class id that a key labels as; null for any other key. */
+  classAt(key) {
+    const target = this.at.get(key);
+    return target?.startsWith('class:') ? Number(target.slice('class:'.length)) : null;
+  }
+
+  ofClass(classId) {
+    return this.of.get(`class:${classId}`) ?? '';
+  }
+
+  /** What `own` becomes when `target` gets this key. Who had it gets the key that becomes free. */
+  exchanged(target, key) {
+    const other = this.at.get(key);
+    const own = { ...this.own, [target]: key };
+    if (other && other !== target) own[other] = this.of.get(target);
+    return [own, other === target ? undefined : other];
+  }
+}
+
+/** How a key is shown. */
+export const shown = (key) => (key === ' ' ? 'Space' : key.toUpperCase());
