@@ -5,6 +5,7 @@ The trainer process and `labeler simulate` both go through here; neither has a l
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -172,7 +173,7 @@ class Learning:
     def labels_now(self) -> dict[int, int]:
         """Position -> class of every label that holds, read from the record: whatever thread asks."""
         index = {class_id: i for i, class_id in enumerate(self.class_ids)}
-        named = self.store.labels(purpose=None, split="pool")
+        named = self.store.labels(purpose=None, split="pool") | _leading(self.store.labels_without_agreement("pool"))
         ids = np.fromiter(named, np.int64, len(named))
         at = np.searchsorted(self.sample_ids, ids).clip(max=len(self.sample_ids) - 1)
         return {
@@ -296,10 +297,21 @@ class Learning:
         known = np.intersect1d(self.gold_positions, known)  # without images of archived classes
         gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[known]]
         found |= _accuracy("gold", probs[known], gold)
-        measured = self.store.labels(purpose=None, split="measure")
+        first = {sample_id: given[0] for sample_id, given in self.store.labels_without_agreement("measure").items()}
+        measured = self.store.labels(purpose=None, split="measure") | first  # without them the hard images would lack
         positions = self._positions(np.sort(np.fromiter(measured, np.int64, len(measured))))
         labels = [index.get(measured[int(i)], -1) for i in self.sample_ids[positions]]
         return found | _accuracy("measured", probs[positions], labels)
+
+
+def _leading(given: dict[int, list[int]]) -> dict[int, int]:
+    """What is learned from labels that people do not agree on yet: the one that most of them gave, of a tie nothing."""
+    leading = {}
+    for sample_id, class_ids in given.items():
+        most = Counter(class_ids).most_common(2)
+        if len(most) == 1 or most[0][1] > most[1][1]:
+            leading[sample_id] = most[0][0]
+    return leading
 
 
 def _accuracy(name: str, probs: np.ndarray, labels: Sequence[int]) -> dict[str, Any]:

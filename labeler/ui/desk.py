@@ -36,10 +36,11 @@ class Desk:
         return [self._question(question) for question in questions]
 
     def elsewhere(self, name: str, client: str) -> int:
-        """How many open samples are on the screens of others."""
+        """How many samples that are open for this person are on other screens."""
         store = self.project.store
-        free = sum(len(store.open_ids(split)) for split in ("pool", "measure"))
-        return max(0, int(store.counts()["open"]) - free - len(store.held(name, client)))
+        free = sum(len(store.open_ids(split, name)) for split in ("pool", "measure"))
+        mine = len(store.held(name, client)) + store.answered_by(name)
+        return max(0, int(store.counts()["open"]) - free - mine)
 
     def commit(self, name: str, client: str, events: list[NewEvent]) -> tuple[list[str], list[dict[str, str]]]:
         """(uids that are stored now, refused ones with the reason). A refused answer never holds up the others."""
@@ -64,9 +65,11 @@ class Desk:
         """The newest answers of an annotator that were not undone, newest first."""
         events = self.project.store.events(annotator=name, newest_first=True, limit=4 * HISTORY)
         undone = {event.undoes for event in events if event.kind == "undo"}
-        kept = [e for e in events if e.kind not in ("undo", "comment") and e.uid not in undone][:HISTORY]
+        decided = [e for e in events if e.kind not in ("undo", "comment") and not e.review]
+        kept = [event for event in decided if event.uid not in undone][:HISTORY]
         counted_as = self.project.store.counted_as()
-        return [self._answer(event, counted_as) for event in kept]
+        blind = self.project.store.asked_of_several(event.sample_id for event in kept)
+        return [self._answer(event, counted_as) | {"blind": event.sample_id in blind} for event in kept]
 
     def _loop(self, name: str, client: str) -> Loop:
         with self._lock:
@@ -80,7 +83,7 @@ class Desk:
 
     def _question(self, question: Question) -> dict[str, Any]:
         sample = self.project.store.sample(question.sample_id)
-        return _shown(sample) | {
+        return shown(sample) | {
             "version": question.version,
             "acquisition": question.acquisition,
             "score": question.score,
@@ -89,13 +92,14 @@ class Desk:
             "probs": question.probs,
             "guess": question.guess,
             "doubt": question.doubt,
+            "blind": question.blind,
             "why": question.why,
         }
 
     def _answer(self, event: Event, counted_as: dict[int, int]) -> dict[str, Any]:
         published = self.project.published()
         probs = published.probs_of(event.sample_id, counted_as) if published else None
-        return _shown(self.project.store.sample(event.sample_id)) | {
+        return shown(self.project.store.sample(event.sample_id)) | {
             "uid": event.uid,
             "kind": event.kind,
             "class_id": event.class_id,
@@ -167,7 +171,7 @@ def _generated(published: Any) -> dict[str, Any]:
     }
 
 
-def _shown(sample: Sample) -> dict[str, Any]:
+def shown(sample: Sample) -> dict[str, Any]:
     version = f"{sample.id}?v={sample.sha256[:16]}"
     return {
         "sample_id": sample.id,
