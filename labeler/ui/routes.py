@@ -17,6 +17,7 @@ from labeler.accounts import SignIns, annotator_name
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
+from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, must_be, sign_in_routes
 from storage import NewEvent
 
@@ -90,8 +91,10 @@ def routes(
     if sign_ins is not None:
         sign_in_routes(api, sign_ins)
     _sitting(api, desk)
-    _settings(api, desk)
+    waiting = Waiting(desk)
+    _settings(api, desk, waiting)
     _pictures(api, desk)
+    review_routes(api, desk, waiting, _who, _same_project_and_name)
     return api
 
 
@@ -102,7 +105,10 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     def next_questions(body: Refill, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
         questions = desk.ask(name, body.client, body.n, body.have, body.replace)
-        return {"questions": questions, "elsewhere": 0 if questions else desk.elsewhere(name, body.client)}
+        if questions:
+            return {"questions": questions, "elsewhere": 0, "answered": 0}
+        answered = desk.project.store.answered_by(name)
+        return {"questions": [], "elsewhere": desk.elsewhere(name, body.client), "answered": answered}
 
     @api.post("/commit")
     def commit(body: Commit, request: Request) -> dict[str, Any]:
@@ -128,13 +134,15 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         return {"answers": desk.history(_name(request))}
 
 
-def _settings(api: APIRouter, desk: Desk) -> None:
+def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
     """Who labels, what is shown in the header, how the next image is chosen."""
 
     @api.get("/state")
     def state(request: Request) -> dict[str, Any]:
         account = account_of(request)
-        return desk.state() | {"annotator": _who(request), "role": account.role if account else None}
+        role = account.role if account else None
+        to_review = None if role == "annotator" else waiting.count()
+        return desk.state() | {"annotator": _who(request), "role": role, "to_review": to_review}
 
     @api.post("/name")
     def name(body: Name, request: Request, response: Response) -> dict[str, Any]:
