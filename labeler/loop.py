@@ -258,7 +258,7 @@ class Loop:
         return int(self._random().binomial(n, self._store.setting("measure_share", MEASURE_SHARE)))
 
     def _waiting(self, now: bool = False) -> dict[str, np.ndarray]:
-        """Of each split the samples that others answered, as of a moment ago: a look takes longer the more there are."""
+        """Of each split the samples that others answered, as of a moment ago: a look is slow where there are many."""
         with self._lock:
             if now or time.monotonic() >= self._look_again:
                 begun = time.monotonic()

@@ -16,6 +16,13 @@ from storage.seats import may_have
 from storage.states import Rules, rules_at
 from storage.tables import annotators, leases, samples
 
+# Of samples that somebody took: what is left there of others can no longer be renewed.
+RUN_OUT = sa.delete(leases).where(
+    leases.c.sample_id.in_(select(func.json_each(sa.bindparam("taken")).table_valued("value").c.value)),
+    leases.c.annotator_id != sa.bindparam("me"),
+    leases.c.expires <= sa.bindparam("now"),
+)
+
 
 class LeaseTables(Database):
     def open_ids(self, split: str, annotator: str | None = None) -> np.ndarray:
@@ -107,6 +114,6 @@ def _lease(
         index_elements=[leases.c.sample_id, leases.c.annotator_id], set_=changes
     )
     taken = set(db.scalars(statement.returning(leases.c.sample_id)))
-    run_out = and_(leases.c.annotator_id != annotator_id, leases.c.expires <= now)
-    db.execute(sa.delete(leases).where(leases.c.sample_id.in_(values_of(taken)), run_out))
+    if taken:
+        db.execute(RUN_OUT, {"taken": json.dumps(list(taken)), "me": annotator_id, "now": now})
     return [sample_id for sample_id in dict.fromkeys(wanted) if sample_id in taken]
