@@ -25,7 +25,7 @@ def agreement(store: "Store", at: int | None = None) -> dict[str, Any]:
     answers = store.answers(at)
     labels = [(a.sample_id, a.annotator, a.class_id) for a in answers if a.kind == "label" and a.class_id is not None]
     others = Counter(a.kind for a in answers if a.kind != "label")
-    people = list(dict.fromkeys(a.annotator for a in answers))
+    people = sorted({a.annotator for a in answers})
     return {**compared(labels, people, names), "without_label": dict(others)}
 
 

@@ -182,6 +182,14 @@ class Learning:
             if self.sample_ids[p] == i and named[int(i)] in index
         }
 
+    def measured(self) -> dict[int, int]:
+        """Sample id -> class id, to measure accuracy with. Where people do not agree yet, or never, the first label.
+
+        Without those just the hard images would be left out, and the accuracy would flatter.
+        """
+        first = {sample_id: given[0] for sample_id, given in self.store.labels_without_agreement("measure").items()}
+        return first | self.store.labels(purpose=None, split="measure")
+
     def rank(
         self, name: str, probs: np.ndarray, nodes: Graph | None, labels: dict[int, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, str]:
@@ -297,8 +305,7 @@ class Learning:
         known = np.intersect1d(self.gold_positions, known)  # without images of archived classes
         gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[known]]
         found |= _accuracy("gold", probs[known], gold)
-        first = {sample_id: given[0] for sample_id, given in self.store.labels_without_agreement("measure").items()}
-        measured = self.store.labels(purpose=None, split="measure") | first  # without them the hard images would lack
+        measured = self.measured()
         positions = self._positions(np.sort(np.fromiter(measured, np.int64, len(measured))))
         labels = [index.get(measured[int(i)], -1) for i in self.sample_ids[positions]]
         return found | _accuracy("measured", probs[positions], labels)

@@ -11,7 +11,7 @@ import pytest
 from conftest import Ended
 
 from labeler import Project
-from labeler.learning import _leading
+from labeler.learning import Learning, _leading
 from storage import NewEvent, NewSample, Store
 from storage.places import place
 
@@ -229,6 +229,26 @@ def test_labels_without_agreement_are_told_apart_from_those_with(store: Store) -
     answer(store, "ann", 4, None, "skip")
     assert store.labels_without_agreement("pool") == {1: [1], 2: [2, 1]}
     assert store.labels_without_agreement("measure") == {}
+
+
+def test_the_learner_has_what_most_say_so_far_and_accuracy_the_first_label_of_a_tie(
+    digit_project: Project, digits: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    store = digit_project.store
+    np.savez(tmp_path / "measuring.npz", x=digits[0][200:220])
+    digit_project.import_(tmp_path / "measuring.npz", measure_share=0.5)
+    store.set_overlap(1, 2)
+    agreed, tied, waiting = store.sample_ids("pool")[:3].tolist()
+    measured = store.sample_ids("measure")[:2].tolist()
+    assert len(measured) == 2
+    for sample_id, said in {agreed: (3, 3), tied: (3, 4), waiting: (5,), **dict.fromkeys(measured, (6, 7))}.items():
+        for who, class_id in zip(("ann", "bob"), said, strict=False):
+            answer(store, who, sample_id, class_id)
+    learning = Learning(digit_project)
+    learned = {int(learning.sample_ids[p]): learning.class_ids[y] for p, y in learning.labels_now().items()}
+    assert learned == {agreed: 3, waiting: 5}
+    assert learning.measured() == dict.fromkeys(measured, 6)
+    assert set(learning.sample_ids[learning.open_positions()].tolist()).isdisjoint((agreed, tied, waiting))
 
 
 # ---------- commands ----------

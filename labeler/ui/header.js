@@ -35,6 +35,7 @@ function show($, known) {
   $('.person').hidden = !known.annotator;
   $('.person').title = known.role ? `Signed in as ${known.role}. Press to sign out.` : 'Change the name';
   showProgress($, known.counts);
+  showReview(known.to_review);
   showTrainer($, known);
   $('.accuracy').hidden = !known.accuracy.length;
   $('.accuracy').replaceChildren(...known.accuracy.map((one) => element('span', one.kind, accuracyText(one))));
@@ -49,6 +50,14 @@ function showProgress($, counts) {
   bar.firstElementChild.style.width = `${total ? (100 * counts.labeled) / total : 0}%`;
   const words = [element('span', '', ` of ${number(total)}`), element('span', 'long', ' labeled')];
   $('.progress-text').replaceChildren(element('b', '', number(counts.labeled)), ...words);
+}
+
+/** How much waits for a reviewer, beside the tab's name; who may not review has no such tab. */
+function showReview(n) {
+  const tab = document.querySelector('#lab-tab-review-button');
+  if (!tab) return;
+  tab.hidden = n === null;
+  tab.dataset.waiting = n || '';
 }
 
 /** The number that is not saved is always the exact one; 'All saved' means none. */

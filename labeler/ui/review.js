@@ -25,6 +25,8 @@ export async function start(host) {
   const review = new Review(host.querySelector('.review'));
   bus.addEventListener('state', ({ detail }) => review.heed(detail), { signal });
   document.addEventListener('keydown', (event) => review.press(event), { signal });
+  document.addEventListener('click', (event) => event.detail && review.focus(), { signal }); // detail 0: by keyboard
+  review.focus();
   review.heed(await firstState());
 }
 
@@ -50,7 +52,6 @@ class Review {
 
   /** New state: the count is always right; images are fetched when somebody looks and there may be some. */
   heed(known) {
-    badge(known.to_review);
     if (!this.root.offsetParent) return;
     if (known.to_review === null) return this.say('Reviewers work here', 'Ask an admin of this project for the role reviewer.');
     this.classes(known.classes);
@@ -209,6 +210,13 @@ class Review {
 
   // ---------- keys ----------
 
+  /** A button keeps the focus after a mouse click, the tab's too, and Space or Enter would press it again. */
+  focus() {
+    requestAnimationFrame(() => {
+      if (this.root.offsetParent && !document.querySelector('dialog[open]')) this.root.focus({ preventScroll: true });
+    });
+  }
+
   press(event) {
     const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
     if (another || !this.root.offsetParent || isTyping(event.target) || document.querySelector('dialog[open]')) return;
@@ -233,14 +241,6 @@ class Review {
     if (key === 'n' && !this.byKey?.has('n')) return () => this.toggleNames();
     return Object.hasOwn(actions, key) ? actions[key] : null;
   }
-}
-
-/** The number that waits, beside the tab's name; who may not review has no tab. */
-function badge(n) {
-  const tab = [...document.querySelectorAll('#lab-tabs button[role=tab]')].find((one) => one.textContent.trim() === 'Review');
-  if (!tab) return;
-  tab.hidden = n === null;
-  tab.dataset.waiting = n || '';
 }
 
 function nothing(left) {
