@@ -18,6 +18,7 @@ from storage.values import DISPUTED, STATE_KINDS
 
 STATE_COLUMNS = [column.name for column in sample_states.c]
 ANSWER_COLUMNS = [column.name for column in open_answers.c]
+CANDIDATE, REVIEW, UNDO = (events.alias(name) for name in ("candidate", "review", "undo"))  # made once: it takes long
 BEYOND = 2**52  # more than any event id
 YES: sa.ColumnElement[int] = sa.literal_column("1")  # not a parameter: SQLite finds the index of reviews by it
 
@@ -73,11 +74,10 @@ def rules_at(db: Connection, at: int | None = None) -> Rules:
 
 def decides(e: Any, at: int | None = None) -> sa.ColumnElement[bool]:
     """Whether an event decides: it is of that kind and no undo names it. At an event, later ones do not count."""
-    undo = events.alias("undo")
-    undone = exists().where(undo.c.undoes == e.c.uid)
+    undone = exists().where(UNDO.c.undoes == e.c.uid)
     if at is None:
         return and_(e.c.kind.in_(STATE_KINDS), ~undone)
-    return and_(e.c.kind.in_(STATE_KINDS), e.c.id <= at, ~undone.where(undo.c.id <= at))
+    return and_(e.c.kind.in_(STATE_KINDS), e.c.id <= at, ~undone.where(UNDO.c.id <= at))
 
 
 def derived(
@@ -115,14 +115,13 @@ def answers(
     rules: Rules, sample_ids: Iterable[int] | None = None, at: int | None = None, reviewed: bool = False
 ) -> sa.Select[Any]:
     """Each person's newest answer to each sample of the share. Those that a reviewer decided only with `reviewed`."""
-    candidate, review = events.alias("candidate"), events.alias("review")
     newest = (
-        select(func.max(candidate.c.id))
-        .where(decides(candidate, at), candidate.c.review == 0)
-        .group_by(candidate.c.sample_id, candidate.c.annotator_id)
+        select(func.max(CANDIDATE.c.id))
+        .where(decides(CANDIDATE, at), CANDIDATE.c.review == 0)
+        .group_by(CANDIDATE.c.sample_id, CANDIDATE.c.annotator_id)
     )
     if sample_ids is not None:
-        newest = newest.where(candidate.c.sample_id.in_(values_of(sample_ids)))
+        newest = newest.where(CANDIDATE.c.sample_id.in_(values_of(sample_ids)))
     query = select(
         events.c.sample_id,
         events.c.annotator_id,
@@ -134,18 +133,17 @@ def answers(
     query = query.join_from(events, samples, samples.c.id == events.c.sample_id)
     query = query.where(events.c.id.in_(newest), rules.drawn)
     if not reviewed:
-        settled = exists().where(review.c.sample_id == events.c.sample_id, review.c.review == YES, decides(review, at))
+        settled = exists().where(REVIEW.c.sample_id == events.c.sample_id, REVIEW.c.review == YES, decides(REVIEW, at))
         query = query.where(~settled)
     return query
 
 
 def _newest(rules: Rules, sample_ids: list[int] | None, at: int | None) -> sa.Select[Any]:
     """Of samples that one answer decides the newest event, of all others what a reviewer decided."""
-    candidate = events.alias("candidate")
-    in_order = candidate.c.id + BEYOND * candidate.c.review
-    newest = select(func.max(in_order) % BEYOND).where(decides(candidate, at)).group_by(candidate.c.sample_id)
+    in_order = CANDIDATE.c.id + BEYOND * CANDIDATE.c.review
+    newest = select(func.max(in_order) % BEYOND).where(decides(CANDIDATE, at)).group_by(CANDIDATE.c.sample_id)
     if sample_ids is not None:
-        newest = newest.where(candidate.c.sample_id.in_(values_of(sample_ids)))
+        newest = newest.where(CANDIDATE.c.sample_id.in_(values_of(sample_ids)))
     columns = [events.c.id.label("event_id") if name == "event_id" else events.c[name] for name in STATE_COLUMNS]
     query = select(*columns).where(events.c.id.in_(newest))
     if not rules.ever:
