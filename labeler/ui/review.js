@@ -32,8 +32,8 @@ export async function start(host) {
 
 class Review {
   constructor(root) {
-    Object.assign(this, { root, client: uid(), images: [], left: new Set(), last: null, names: false, busy: false });
-    Object.assign(this, { fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY });
+    Object.assign(this, { root, client: uid(), images: [], left: new Set(), decided: new Set(), last: null, names: false });
+    Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY });
     this.$ = (selector) => root.querySelector(selector);
     this.$('.review-names').addEventListener('click', () => this.toggleNames());
     for (const [key, shown, text] of ACTIONS) {
@@ -55,22 +55,27 @@ class Review {
     if (!this.root.offsetParent) return;
     if (known.to_review === null) return this.say('Reviewers work here', 'Ask an admin of this project for the role reviewer.');
     this.classes(known.classes);
-    if (!this.busy && (!this.fetched || (!this.image && known.to_review !== this.count))) this.fetch();
+    if (!this.fetching && (!this.fetched || (!this.image && known.to_review !== this.count))) this.fetch();
     if (performance.now() - this.agreedAt > AGREEMENT_EVERY) this.agree(known);
   }
 
+  /** Keys are heard meanwhile: what they decided is not asked again, and the image in sight stays, or `first` comes. */
   async fetch(first = null) {
-    this.busy = true;
+    this.fetching = true;
     const query = new URLSearchParams({ names: this.names, left: [...this.left].join(',') });
-    if (first !== null) query.set('first', first);
+    if (first ?? this.image) query.set('first', first ?? this.image.sample_id);
     try {
       const { count, images, last } = await call(`review?${query}`);
-      Object.assign(this, { images, last, count, fetched: true });
+      const open = images.filter(({ sample_id: id }) => !this.decided.has(id) && !this.left.has(id));
+      const inSight = open.findIndex(({ sample_id: id }) => id === (first ?? this.image?.sample_id));
+      if (inSight > 0) open.unshift(...open.splice(inSight, 1));
+      Object.assign(this, { images: open, count, fetched: true });
+      if (first !== null || !this.busy) this.last = last;
       this.paint();
     } catch (problem) {
       this.tell(problem.message);
     }
-    this.busy = false;
+    this.fetching = false;
   }
 
   async agree(known) {
@@ -92,6 +97,7 @@ class Review {
     if (!stored) return;
     this.tell(kind === 'label' ? this.name(classId) : WORDS[kind]);
     this.last = decision;
+    this.decided.add(image.sample_id);
     this.next();
   }
 
@@ -114,10 +120,13 @@ class Review {
     if (this.busy) return;
     this.busy = true;
     const stored = await this.send({ uid: uid(), kind: 'undo', sample_id: last.sample_id, undoes: last.uid });
-    if (!stored) return (this.busy = false);
-    this.tell('Undone');
-    await this.fetch(last.sample_id);
-    poll();
+    if (stored) {
+      this.tell('Undone');
+      this.decided.delete(last.sample_id);
+      await this.fetch(last.sample_id);
+      poll();
+    }
+    this.busy = false;
   }
 
   async send(decision) {
@@ -134,7 +143,7 @@ class Review {
     this.images = this.images.slice(1);
     this.count = Math.max(0, this.count - 1);
     this.paint();
-    if (this.images.length < 3) this.fetch();
+    if (this.images.length < 3 && !this.fetching) this.fetch();
     poll();
   }
 
