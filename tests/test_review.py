@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from pages import IGNORE_UNCLOSED, small_project
+from pages import IGNORE_UNCLOSED, collect_unclosed, small_project
 
 from labeler import Project
 from labeler.accounts import SignIns, hashed
@@ -15,6 +15,12 @@ from storage import NewEvent
 pytestmark = IGNORE_UNCLOSED
 PASSWORD = "correct horse battery"
 ROUTES = ("GET /labeler/review", "POST /labeler/review", "GET /labeler/agreement")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unclosed() -> Iterator[None]:
+    yield
+    collect_unclosed()
 
 
 @pytest.fixture
