@@ -1,6 +1,7 @@
 """The grid: many open images of one predicted class, or alike, to be looked at together and decided in one action.
 
-Measuring images never come here: a guess in sight would flatter the accuracy that they are for.
+Measuring images never come here, nor those that are asked of several people: a guess in sight would flatter the
+accuracy, or the agreement, that they are for.
 """
 
 import threading
@@ -80,8 +81,11 @@ class Grid:
         return Page(loop.ask_these(published.sample_ids[near], n, "grid alike"), per_class)
 
     def _open_rows(self, published: Published) -> np.ndarray:
-        """Ascending rows of the images that nobody has decided or has on screen, measuring ones left out."""
-        wanted = self._project.store.open_ids("pool")
+        """Ascending rows of the images that nobody has decided or has on screen, and that one person is asked."""
+        store = self._project.store
+        wanted = store.open_ids("pool")
+        if several := store.asked_of_several():
+            wanted = wanted[~np.isin(wanted, list(several))]
         at = np.searchsorted(published.sample_ids, wanted).clip(max=max(len(published.sample_ids) - 1, 0))
         return at[published.sample_ids[at] == wanted]  # without those that were imported since
 

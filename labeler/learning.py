@@ -5,6 +5,7 @@ The trainer process and `labeler simulate` both go through here; neither has a l
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -172,7 +173,7 @@ class Learning:
     def labels_now(self) -> dict[int, int]:
         """Position -> class of every label that holds, read from the record: whatever thread asks."""
         index = {class_id: i for i, class_id in enumerate(self.class_ids)}
-        named = self.store.labels(purpose=None, split="pool")
+        named = self.store.labels(purpose=None, split="pool") | _leading(self.store.labels_without_agreement("pool"))
         ids = np.fromiter(named, np.int64, len(named))
         at = np.searchsorted(self.sample_ids, ids).clip(max=len(self.sample_ids) - 1)
         return {
@@ -180,6 +181,14 @@ class Learning:
             for i, p in zip(ids, at, strict=True)
             if self.sample_ids[p] == i and named[int(i)] in index
         }
+
+    def measured(self) -> dict[int, int]:
+        """Sample id -> class id, to measure accuracy with. Where people do not agree yet, or never, the first label.
+
+        Without those just the hard images would be left out, and the accuracy would flatter.
+        """
+        first = {sample_id: given[0] for sample_id, given in self.store.labels_without_agreement("measure").items()}
+        return first | self.store.labels(purpose=None, split="measure")
 
     def rank(
         self, name: str, probs: np.ndarray, nodes: Graph | None, labels: dict[int, int], rng: np.random.Generator
@@ -296,10 +305,20 @@ class Learning:
         known = np.intersect1d(self.gold_positions, known)  # without images of archived classes
         gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[known]]
         found |= _accuracy("gold", probs[known], gold)
-        measured = self.store.labels(purpose=None, split="measure")
+        measured = self.measured()
         positions = self._positions(np.sort(np.fromiter(measured, np.int64, len(measured))))
         labels = [index.get(measured[int(i)], -1) for i in self.sample_ids[positions]]
         return found | _accuracy("measured", probs[positions], labels)
+
+
+def _leading(given: dict[int, list[int]]) -> dict[int, int]:
+    """What is learned from labels that people do not agree on yet: the one that most of them gave, of a tie nothing."""
+    leading = {}
+    for sample_id, class_ids in given.items():
+        most = Counter(class_ids).most_common(2)
+        if len(most) == 1 or most[0][1] > most[1][1]:
+            leading[sample_id] = most[0][0]
+    return leading
 
 
 def _accuracy(name: str, probs: np.ndarray, labels: Sequence[int]) -> dict[str, Any]:

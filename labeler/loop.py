@@ -1,6 +1,7 @@
 """A sitting: ask, answer, skip, undo. The page, scripts and the benchmark all label through this."""
 
 import threading
+import time
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +19,19 @@ if TYPE_CHECKING:
     from labeler.project import Project
 
 MEASURE_SHARE = 0.1
+WAITING_SHARE = 0.5  # of the questions, where others answered images that need this person's answer too
+LOOK_AGAIN = 30  # times as long as a look takes until the next one
+OVERLAP = "overlap"  # what chose such an image
 KEPT_ON_SCREEN = 2  # a new ranking replaces all questions but the one on screen and the next
 
 
 @dataclass(frozen=True)
 class Question:
-    """A sample to decide, why it is asked, and what the model believes (None before the first version)."""
+    """A sample to decide, why it is asked, and what the model believes (None before the first version).
+
+    `blind`: the image is asked of several people, so that nobody is to see what the model believes, which has learned
+    what the others said.
+    """
 
     sample_id: int
     name: str
@@ -38,6 +46,7 @@ class Question:
     guess: int | None
     doubt: float | None
     why: str
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,11 @@ class _Pick:
     acquisition: str
     score: float | None = None
     rank: int | None = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether chance put it among the others."""
+        return self.purpose == "measure" or self.acquisition == OVERLAP
 
 
 class Loop:
@@ -66,6 +80,8 @@ class Loop:
         self._asked: dict[int, Question] = {}
         self._ranking: tuple[int, int | None] | None = None
         self._rng: np.random.Generator | None = None
+        self._others: dict[str, np.ndarray] = {}
+        self._look_again = 0.0
 
     def ask(self) -> Question | None:
         """The next question, leased. Asked again without an answer: the same one. None when nothing is open."""
@@ -220,7 +236,7 @@ class Loop:
         orders = self._project.orders
         picks: list[_Pick] = []
 
-        def take(wanted: np.ndarray, at_most: int, split: str, ranking: Ranking | None = None) -> None:
+        def take(wanted: np.ndarray, at_most: int, split: str, ranking: Ranking | None = None, why: str = "") -> None:
             known = np.array([*have, *(pick.sample_id for pick in picks)], dtype=np.int64)
             start, size = (
                 0,
@@ -229,31 +245,50 @@ class Loop:
             while at_most > 0 and start < len(wanted):
                 some = wanted[start : start + size]
                 for sample_id in self._lease(some[~np.isin(some, known)], at_most):
-                    picks.append(_pick(sample_id, split, published, ranking))
+                    picks.append(_pick(sample_id, split, published, ranking, why))
                     at_most -= 1
                 start, size = start + size, 8 * size
 
+        waiting = self._waiting()
         measure = orders.shuffled("measure")
         take(measure, self._draw_measured(n) if len(measure) else 0, "measure")
+        most = len(picks) + self._draw_waiting(n - len(picks), sum(map(len, waiting.values())))
+        for split, ids in waiting.items():
+            take(ids, most - len(picks), split, why=OVERLAP)
         chosen = chosen_acquisition(self._store)
         if published is not None and chosen != "random":
             ranking, in_order = orders.ranking(published, chosen)
             take(in_order, n - len(picks), "pool", ranking)
         take(orders.shuffled("pool"), n - len(picks), "pool")  # at random, nothing published, or imported since
         take(measure, n - len(picks), "measure")
+        for split, ids in (self._waiting(now=True) if len(picks) < n else {}).items():
+            take(ids, n - len(picks), split, why=OVERLAP)
         for split in ("pool", "measure"):
             if len(picks) < n:  # what was undone since the orders were thinned
-                take(self._store.open_ids(split), n - len(picks), split)
+                take(self._store.open_ids(split, self.annotator), n - len(picks), split)
         return self._mixed(picks)
 
     def _draw_measured(self, n: int) -> int:
         """How many of the next n questions measure: each one with the same probability, whatever came before."""
         return int(self._random().binomial(n, self._store.setting("measure_share", MEASURE_SHARE)))
 
+    def _waiting(self, now: bool = False) -> dict[str, np.ndarray]:
+        """Of each split the samples that others answered, as of a moment ago: a look is slow where there are many."""
+        with self._lock:
+            if now or time.monotonic() >= self._look_again:
+                begun = time.monotonic()
+                self._others = {s: self._store.waiting_ids(s, self.annotator) for s in ("measure", "pool")}
+                self._look_again = time.monotonic() + LOOK_AGAIN * (time.monotonic() - begun)
+            return self._others
+
+    def _draw_waiting(self, n: int, waiting: int) -> int:
+        """How many of the next n questions others have answered: enough that no image waits long, never all of them."""
+        return int(self._random().binomial(n, WAITING_SHARE)) if waiting and n > 0 else 0
+
     def _mixed(self, picks: list[_Pick]) -> list[_Pick]:
-        """Measuring questions at random places among the others, so that nobody can tell them by their place."""
-        measured = [pick for pick in picks if pick.purpose == "measure"]
-        others = iter([pick for pick in picks if pick.purpose != "measure"])
+        """Measuring questions, and those that others answered, at random places, so that no place tells them."""
+        measured = [pick for pick in picks if pick.drawn]
+        others = iter([pick for pick in picks if not pick.drawn])
         places: Iterable[int] = self._random().choice(len(picks), size=len(measured), replace=False) if measured else []
         at = dict(zip(sorted(int(place) for place in places), measured, strict=True))
         return [at[i] if i in at else next(others) for i in range(len(picks))]
@@ -268,7 +303,9 @@ class Loop:
         samples = {sample.id: sample for sample in self._store.samples(ids=(pick.sample_id for pick in picks))}
         names = {one.id: one.name for one in self._store.classes(archived=True)}
         counted_as = self._store.counted_as()
-        return [_question(samples[pick.sample_id], pick, published, names, counted_as) for pick in picks]
+        questions = [_question(samples[pick.sample_id], pick, published, names, counted_as) for pick in picks]
+        blind = self._store.asked_of_several(samples)
+        return [replace(question, blind=question.sample_id in blind) for question in questions] if blind else questions
 
     def _asked_again(self, event: Event) -> Question:
         """The question that an event answered, as it was chosen then; what the model believes is from now."""
@@ -277,8 +314,10 @@ class Loop:
         return replace(question, version=event.version)
 
 
-def _pick(sample_id: int, split: str, published: Published | None, ranking: Ranking | None) -> _Pick:
+def _pick(sample_id: int, split: str, published: Published | None, ranking: Ranking | None, why: str = "") -> _Pick:
     """What chose a sample: a ranking, or chance."""
+    if why:
+        return _Pick(sample_id, "measure" if split == "measure" else "learn", why)
     if published is None or ranking is None:
         return _Pick(sample_id, "measure" if split == "measure" else "learn", "random")
     row = published.position(sample_id)

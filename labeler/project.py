@@ -9,7 +9,7 @@ from labeler.classes import Classes
 from labeler.loop import Loop
 from labeler.orders import Orders
 from labeler.published import Published, newest
-from storage import Store
+from storage import Overlap, Store
 
 if TYPE_CHECKING:
     from labeler.imports import ImportReport
@@ -99,8 +99,13 @@ class Project:
         return working_images(self.folder, self.store, on_progress)
 
     def loop(self, annotator: str = "me", client: str | None = None, lookahead: int = 16) -> Loop:
-        """A sitting of one annotator at one client (a browser tab, a script). Two clients never get the same sample."""
+        """A sitting of one annotator at one client (a browser tab, a script). Two clients never get the same sample,
+        two people only one that is asked of several people."""
         return Loop(self, annotator, client or f"loop-{secrets.token_hex(6)}", lookahead)
+
+    def set_overlap(self, share: float, times: int = 2, annotator: str | None = None) -> Overlap:
+        """Ask a share of the images, drawn at random, of so many people; 0 ends it (docs/agreement.md)."""
+        return self.store.set_overlap(share, times, annotator)
 
     def published(self) -> Published | None:
         """The newest version of the model; None before the first."""

@@ -23,7 +23,7 @@ def why(
     """
     if purpose == "measure":
         return "drawn at random to measure accuracy"
-    if acquisition == "random" or labels is None:
+    if acquisition in ("random", "overlap") or labels is None:
         return "drawn at random"
     if acquisition.startswith("grid"):
         return "on a grid of images that look alike to the model"

@@ -4,6 +4,7 @@ from storage.store import Store
 from storage.values import (
     Account,
     AlreadyRunning,
+    Answer,
     Class,
     ClassEvent,
     Entry,
@@ -12,6 +13,7 @@ from storage.values import (
     Moment,
     NewEvent,
     NewSample,
+    Overlap,
     Reject,
     Sample,
     State,
@@ -21,6 +23,7 @@ from storage.values import (
 __all__ = [
     "Account",
     "AlreadyRunning",
+    "Answer",
     "Class",
     "ClassEvent",
     "Entry",
@@ -29,6 +32,7 @@ __all__ = [
     "Moment",
     "NewEvent",
     "NewSample",
+    "Overlap",
     "Reject",
     "Sample",
     "State",

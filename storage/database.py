@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 
 from storage import migrations
 from storage.migrations import Migration
+from storage.places import place
 from storage.tables import meta
 
 APPLICATION = "labeler"
@@ -185,6 +186,7 @@ def _engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
+        connection.create_function("labeler_place", 2, place, deterministic=True)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -1,4 +1,4 @@
-"""Labels are events: appended, never changed. The newest one of a sample that is not undone is its state."""
+"""Labels are events: appended, never changed. What a sample is follows from them (states.py)."""
 
 import logging
 import time
@@ -8,22 +8,27 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy import Connection, Select, and_, exists, func, literal, select
+from sqlalchemy import Connection, Select, func, literal, select
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import ACTIVE, annotator_ids, counted_as, roots, shown
 from storage.database import Database, values_of
 from storage.past import there
 from storage.samples import CHUNK, SAMPLE_COLUMNS
-from storage.tables import annotators, classes, events, leases, sample_states, samples
-from storage.values import EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, Moment, NewEvent, Sample, State
+from storage.seats import may_have
+from storage.states import STATE_COLUMNS, Rules, decides, derive_states, rules_at, states_at
+from storage.tables import annotators, classes, events, leases, open_answers, sample_states, samples
+from storage.values import DISPUTED, EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, Moment, NewEvent, Sample, State
 
 LEASE_SECONDS = 120
 ALREADY_UNDONE = "retracts nothing: already undone"
 NOTHING_TO_UNDO = "retracts nothing yet: no such event"
-STATE_COLUMNS = [column.name for column in sample_states.c]
 # What an Event is made of, in the order of its fields.
-_IN_PLACE_OF = {"annotator_id": annotators.c.name, "paused": sa.type_coerce(events.c.paused, sa.Boolean)}
+_IN_PLACE_OF = {
+    "annotator_id": annotators.c.name,
+    "paused": sa.type_coerce(events.c.paused, sa.Boolean),
+    "review": sa.type_coerce(events.c.review, sa.Boolean),
+}
 EVENT_COLUMNS: list[Any] = [_IN_PLACE_OF.get(column.name, column) for column in events.c]
 
 log = logging.getLogger(__name__)
@@ -33,9 +38,9 @@ class EventTables(Database):
     def record(self, new_events: Sequence[NewEvent]) -> list[str]:
         """Append events in order, all or none, and return the uids that are stored now, from this call or before.
 
-        Deciding a sample takes it off everybody's screen (its lease is dropped); an undo that reopens one leases it to
-        who undid it (of a group, the last one). An undo of an unknown or undone event is stored, changes nothing, and
-        says so in its comment.
+        Deciding a sample takes it off everybody's screen (its lease is dropped), or while more people are asked off
+        that person's; an undo that reopens one leases it to who undid it (of a group, the last one). An undo of an
+        unknown or undone event is stored, changes nothing, and says so in its comment.
         """
         for new in new_events:
             _check(new)
@@ -59,14 +64,15 @@ class EventTables(Database):
                 row["comment"] = row["comment"] or targets.unfit[row["undoes"]]
                 log.warning("undo %s %s (%s)", row["uid"], row["comment"], row["undoes"])
         db.execute(sa.insert(events), rows)
-        decided = [new.sample_id for new in new_events if new.kind in STATE_KINDS]
-        changed = {*decided, *targets.sample_ids, *(new.sample_id for new in new_events if new.kind == "undo")}
-        derive_states(db, changed)
-        db.execute(sa.delete(leases).where(leases.c.sample_id.in_(values_of(decided))))
+        decided = [new for new in new_events if new.kind in STATE_KINDS]
         undos = {new.group_id or new.uid: new for new in new_events if new.kind == "undo"}  # the last one of a group
+        changed = {new.sample_id for new in new_events if new.kind != "comment"} | targets.sample_ids
+        rules = rules_at(db)
+        derive_states(db, changed, rules)
+        _drop_leases(db, rules, decided, ids)
         for new in undos.values():
-            if new.client:
-                _lease_reopened(db, new.sample_id, ids[new.annotator], new.client, now)
+            if new.client and not new.review:
+                _lease_reopened(db, rules, new.sample_id, ids[new.annotator], new.client, now)
 
     def known_uids(self, uids: Iterable[str]) -> set[str]:
         """Which of these are stored."""
@@ -74,12 +80,16 @@ class EventTables(Database):
             return set(db.scalars(select(events.c.uid).where(events.c.uid.in_(values_of(uids)))))
 
     def decided_ids(self, ids: Iterable[int] | None = None) -> np.ndarray:
-        """Ascending int64: samples that have a state, all or among these."""
-        query = select(sample_states.c.sample_id).order_by(sample_states.c.sample_id)
+        """Ascending int64: samples that have a state, or wait for the answers of more people; all or among these."""
+        decided, waiting = select(sample_states.c.sample_id), select(open_answers.c.sample_id).distinct()
         if ids is not None:
-            query = query.where(sample_states.c.sample_id.in_(values_of(ids)))
+            those = list(ids)
+            decided = decided.where(sample_states.c.sample_id.in_(values_of(those)))
+            waiting = waiting.where(open_answers.c.sample_id.in_(values_of(those)))
         with self._reading() as db:
-            return np.array(db.scalars(query).all(), dtype=np.int64)
+            found = db.scalars(decided.order_by(sample_states.c.sample_id)).all()
+            also = db.scalars(waiting).all()
+        return np.sort(np.array([*found, *also], dtype=np.int64)) if also else np.array(found, dtype=np.int64)
 
     def last_event_id(self) -> int:
         """0 when nothing was recorded yet."""
@@ -108,8 +118,13 @@ class EventTables(Database):
             return [Event(*row) for row in db.execute(query)]
 
     def last_decision(self, annotator: str, client: str) -> Event | None:
-        """What `undo` retracts: the newest label, skip, unsure or flag of this client that is not undone."""
-        query = _events().where(annotators.c.name == annotator, events.c.client == client, _decides(events))
+        """What `undo` retracts: the newest label, skip, unsure or flag of this client that is not undone.
+
+        Decisions of a reviewer are not among them: they are taken back where they are made.
+        """
+        query = _events().where(
+            annotators.c.name == annotator, events.c.client == client, events.c.review == 0, decides(events)
+        )
         with self._reading() as db:
             row = db.execute(query.order_by(events.c.id.desc()).limit(1)).first()
         return Event(*row) if row else None
@@ -117,16 +132,17 @@ class EventTables(Database):
     def labels(self, purpose: str | None = "learn", split: str | None = None, at: int | None = None) -> dict[int, int]:
         """Sample id -> class id, newest event of each sample; skipped and retracted ones are absent.
 
+        Of a sample that several people are asked what most of them say, or what a reviewer decided; before, none.
         A label of a merged class is one of the class that it was merged into, one of an archived class is absent. `at`
         is an event id: the labels as they were when that event was the newest one, of the classes as they are now.
         """
-        then = states_at(at)
-        query = select(then.c.sample_id, then.c.class_id).where(then.c.kind == "label")
-        if purpose is not None:
-            query = query.where(then.c.purpose == purpose)
-        if split is not None:
-            query = query.join(samples, samples.c.id == then.c.sample_id).where(samples.c.split == split)
         with self._reading() as db:
+            then = states_at(db, at)
+            query = select(then.c.sample_id, then.c.class_id).where(then.c.kind == "label")
+            if purpose is not None:
+                query = query.where(then.c.purpose == purpose)
+            if split is not None:
+                query = query.join(samples, samples.c.id == then.c.sample_id).where(samples.c.split == split)
             class_ids = counted_as(db)
             found = dict(db.execute(query.order_by(then.c.sample_id)).all())
         if all(class_ids.get(class_id) == class_id for class_id in set(found.values())):
@@ -143,9 +159,8 @@ class EventTables(Database):
 
     def states(self, at: int | None = None) -> dict[int, State]:
         """Sample id -> state, of every sample that has one, or had one when event `at` was the newest."""
-        then = states_at(at)
         with self._reading() as db:
-            root = roots(db)
+            then, root = states_at(db, at), roots(db)
             return {row[0]: _state(row, root) for row in db.execute(_states(then).order_by(then.c.sample_id))}
 
     def state(self, sample_id: int) -> State | None:
@@ -156,43 +171,48 @@ class EventTables(Database):
     def decisions(self, at: int | None = None) -> Iterator[tuple[Sample, Event]]:
         """Every sample that has a state (or had one at event `at`), by id, with the event that made it.
 
-        The event has the class that was given, whatever that counts as now (`roots`). Read while it is iterated, in one
-        transaction: one moment of the record, and never much of it in memory.
+        The event has the class that was given, whatever that counts as now (`roots`); of a disputed sample it is the
+        newest answer, of the kind "disputed" and without a class. Read while it is iterated, in one transaction: one
+        moment of the record, and never much of it in memory.
         """
-        then = states_at(at)
-        query = (
-            _events()
-            .join(then, then.c.event_id == events.c.id)
-            .join(samples, samples.c.id == then.c.sample_id)
-            .add_columns(*SAMPLE_COLUMNS)
-            .order_by(then.c.sample_id)
-        )
         n = len(EVENT_COLUMNS)
         with self._reading() as db:
+            then = states_at(db, at)
+            query = (
+                _events()
+                .join(then, then.c.event_id == events.c.id)
+                .join(samples, samples.c.id == then.c.sample_id)
+                .add_columns(then.c.kind, *SAMPLE_COLUMNS)
+                .order_by(then.c.sample_id)
+            )
             for row in db.execute(query.execution_options(yield_per=CHUNK)):
-                yield Sample(*row[n:]), Event(*row[:n])
+                event = Event(*row[:n])
+                if row[n] == DISPUTED:
+                    event = replace(event, kind=DISPUTED, class_id=None)
+                yield Sample(*row[n + 1 :]), event
 
     def counts(self, at: Moment | None = None) -> dict[str, Any]:
         """How many samples there are, or were, of each split and in each state. Gold ones are not among the open.
 
-        `per_class` is of the classes in use now; labels of archived ones count as `archived`, not as `labeled`.
+        `per_class` is of the classes in use now; labels of archived ones count as `archived`, not as `labeled`. What is
+        `open` includes samples that some of the people who are asked have answered.
         """
-        then = states_at(None if at is None else at.event_id)
         by_split = select(samples.c.split, func.count()).group_by(samples.c.split)
         if at is not None:
             by_split = by_split.where(there(at))
-        by_state = (
-            select(then.c.kind, then.c.class_id, func.count())
-            .where(then.c.purpose != "gold")
-            .group_by(then.c.kind, then.c.class_id)
-        )
         with self._reading() as db:
+            then = states_at(db, None if at is None else at.event_id)
+            by_state = (
+                select(then.c.kind, then.c.class_id, func.count())
+                .where(then.c.purpose != "gold")
+                .group_by(then.c.kind, then.c.class_id)
+            )
             splits: dict[str, int] = dict(db.execute(by_split).all())
             states = db.execute(by_state).all()
             class_ids = counted_as(db)
             in_use = select(classes.c.id).where(ACTIVE).order_by(classes.c.position, classes.c.id)
             per_class = dict.fromkeys(db.scalars(in_use), 0)
-        kinds = dict.fromkeys((*STATE_KINDS, "archived"), 0)
+        kinds = dict.fromkeys((*STATE_KINDS, "archived", DISPUTED), 0)
         for kind, class_id, n in states:
             if kind == "label" and class_id in class_ids:
                 per_class[class_ids[class_id]] += n
@@ -208,9 +228,21 @@ class EventTables(Database):
             "unsure": kinds["unsure"],
             "flagged": kinds["flag"],
             "archived": kinds["archived"],
+            DISPUTED: kinds[DISPUTED],
             "open": pool + measure - sum(kinds.values()),
             "per_class": per_class,
         }
+
+
+def _drop_leases(db: Connection, rules: Rules, decided: list[NewEvent], ids: dict[str, int]) -> None:
+    """Take what was decided off the screens: off everybody's, or where more people are asked off the person's own."""
+    for annotator in {new.annotator for new in decided} if rules.ever else {None}:
+        of_theirs = (new.sample_id for new in decided if annotator in (None, new.annotator))
+        query = sa.delete(leases).where(leases.c.sample_id.in_(values_of(of_theirs)))
+        if annotator is not None:
+            has_state = leases.c.sample_id.in_(select(sample_states.c.sample_id))
+            query = query.where(sa.or_(leases.c.annotator_id == ids[annotator], has_state))
+        db.execute(query)
 
 
 class _Targets:
@@ -226,16 +258,20 @@ def _undo_targets(db: Connection, new_events: list[NewEvent]) -> _Targets:
     wanted = [new.undoes for new in new_events if new.undoes]
     if not wanted:
         return targets
-    query = select(events.c.uid, events.c.sample_id).where(
+    query = select(events.c.uid, events.c.sample_id, events.c.review).where(
         events.c.uid.in_(values_of(wanted)), events.c.kind.in_(STATE_KINDS)
     )
-    known = dict(db.execute(query).all())
+    rows = db.execute(query).all()
+    known = {row.uid: row.sample_id for row in rows}
+    reviews = {row.uid for row in rows if row.review}
     undone = set(db.scalars(select(events.c.undoes).where(events.c.undoes.in_(values_of(wanted)))))
     for new in new_events:
         if new.kind in STATE_KINDS:
             known[new.uid] = new.sample_id
         if new.undoes is None:
             continue
+        if new.undoes in reviews and not new.review:
+            raise ValueError("That is a reviewer's decision, which a reviewer takes back.")
         if new.undoes not in known:
             targets.unfit[new.undoes] = NOTHING_TO_UNDO
         elif new.undoes in undone:
@@ -259,6 +295,8 @@ def _check(new: NewEvent) -> None:
         raise ValueError(
             f"A {new.kind} event came with undoes={new.undoes!r}; an undo names a uid, no other kind does."
         )
+    if new.review and new.kind == "comment":
+        raise ValueError("A comment decides nothing, so it cannot be a reviewer's decision.")
 
 
 def _splits(db: Connection, sample_ids: set[int]) -> dict[int, str]:
@@ -288,52 +326,24 @@ def _row(new: NewEvent, annotator_id: int, split: str, now: float) -> dict[str, 
     """An event as a row. What it is for follows from the sample: a measuring one can never be learned from."""
     row = {name: getattr(new, name) for name in NewEvent.__dataclass_fields__ if name != "annotator"}
     row |= {"annotator_id": annotator_id, "time": now, "paused": int((new.ms or 0) > PAUSE_MS)}
+    row["review"] = int(new.review)
     if split != "pool":
         row["purpose"] = split
     return row
 
 
-def _decides(e: Any, at: int | None = None) -> sa.ColumnElement[bool]:
-    """Whether an event makes a state: it is of that kind and no undo names it. At an event, later ones do not count."""
-    undo = events.alias("undo")
-    undone = exists().where(undo.c.undoes == e.c.uid)
-    if at is None:
-        return and_(e.c.kind.in_(STATE_KINDS), ~undone)
-    return and_(e.c.kind.in_(STATE_KINDS), e.c.id <= at, ~undone.where(undo.c.id <= at))
-
-
-def derived(sample_ids: Iterable[int] | None = None, at: int | None = None) -> Select[Any]:
-    """The rows of sample_states as the events have them, or had them up to event `at`, of some samples or of all."""
-    candidate = events.alias("candidate")
-    newest = select(func.max(candidate.c.id)).where(_decides(candidate, at)).group_by(candidate.c.sample_id)
-    if sample_ids is not None:
-        newest = newest.where(candidate.c.sample_id.in_(values_of(sample_ids)))
-    columns = [events.c.id.label("event_id") if name == "event_id" else events.c[name] for name in STATE_COLUMNS]
-    return select(*columns).where(events.c.id.in_(newest))
-
-
-def states_at(event_id: int | None) -> sa.FromClause:
-    """sample_states as they are (None), or as they were when this event was the newest one."""
-    return sample_states if event_id is None else derived(at=event_id).subquery("then")
-
-
-def derive_states(db: Connection, sample_ids: Iterable[int]) -> None:
-    """Write the states of these samples anew, inside a writing transaction."""
-    sample_ids = list(sample_ids)
-    db.execute(sa.delete(sample_states).where(sample_states.c.sample_id.in_(values_of(sample_ids))))
-    db.execute(sa.insert(sample_states).from_select(STATE_COLUMNS, derived(sample_ids)))
-
-
-def _lease_reopened(db: Connection, sample_id: int, annotator_id: int, client: str, now: float) -> None:
+def _lease_reopened(db: Connection, rules: Rules, sample_id: int, annotator_id: int, client: str, now: float) -> None:
     """Give an undone sample back to who undid it, unless it still has an earlier state or somebody else has it."""
-    open_again = select(literal(sample_id), literal(annotator_id), literal(client), literal(now + LEASE_SECONDS)).where(
-        ~exists().where(sample_states.c.sample_id == sample_id)
+    open_again = (
+        select(samples.c.id, literal(annotator_id), literal(client), literal(now + LEASE_SECONDS))
+        .select_from(samples)
+        .where(samples.c.id == sample_id, may_have(rules, annotator_id, client, now))
     )
     statement = insert(leases).from_select(["sample_id", "annotator_id", "client", "expires"], open_again)
-    changes = {name: statement.excluded[name] for name in ("annotator_id", "client", "expires")}
+    changes = {name: statement.excluded[name] for name in ("client", "expires")}
     db.execute(
         statement.on_conflict_do_update(
-            index_elements=[leases.c.sample_id], set_=changes, where=leases.c.expires <= now
+            index_elements=[leases.c.sample_id, leases.c.annotator_id], set_=changes, where=leases.c.expires <= now
         )
     )
 

@@ -28,7 +28,8 @@ class GroupTables(EventTables):
         """
         undo = events.alias("undo")
         undone = select(func.count()).where(undo.c.undoes == events.c.uid).scalar_subquery()
-        query = select(events.c.id, events.c.uid, events.c.sample_id, events.c.purpose, undone.label("undone"))
+        about = (events.c.id, events.c.uid, events.c.sample_id, events.c.purpose, events.c.review)
+        query = select(*about, undone.label("undone"))
         query = query.where(events.c.group_id == group_id, events.c.kind.in_(STATE_KINDS)).order_by(events.c.id)
         with self._writing() as db:
             members = db.execute(query).all()
@@ -50,6 +51,7 @@ class GroupTables(EventTables):
                     purpose=member.purpose,
                     group_id=group_id,
                     undoes=member.uid,
+                    review=bool(member.review),
                 )
                 for new_uid, member in zip(uids, members, strict=True)
                 if not member.undone

@@ -1,4 +1,4 @@
-"""Leases: a sample is on one screen at a time, for two minutes unless renewed."""
+"""Leases: a sample is on one screen at a time, for two minutes unless renewed. Asked of several, on one of each."""
 
 import json
 import time
@@ -6,28 +6,34 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy import Connection, and_, func, literal, or_, select
+from sqlalchemy import Connection, and_, func, literal, select
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import annotator_ids
 from storage.database import Database, values_of
 from storage.events import LEASE_SECONDS
-from storage.tables import annotators, leases, sample_states, samples
+from storage.seats import may_have
+from storage.states import Rules, rules_at
+from storage.tables import annotators, leases, samples
+
+# Of samples that somebody took: what is left there of others can no longer be renewed.
+RUN_OUT = sa.delete(leases).where(
+    leases.c.sample_id.in_(select(func.json_each(sa.bindparam("taken")).table_valued("value").c.value)),
+    leases.c.annotator_id != sa.bindparam("me"),
+    leases.c.expires <= sa.bindparam("now"),
+)
 
 
 class LeaseTables(Database):
-    def open_ids(self, split: str) -> np.ndarray:
-        """Ascending int64: samples without a state that nobody has on screen."""
-        running = leases.c.expires > time.time()
-        query = (
-            select(samples.c.id)
-            .outerjoin(sample_states, sample_states.c.sample_id == samples.c.id)
-            .outerjoin(leases, and_(leases.c.sample_id == samples.c.id, running))
-            .where(samples.c.split == split, sample_states.c.sample_id.is_(None), leases.c.sample_id.is_(None))
-            .order_by(samples.c.id)
-        )
+    def open_ids(self, split: str, annotator: str | None = None) -> np.ndarray:
+        """Ascending int64: samples without a state that nobody has on screen.
+
+        Of those that several people are asked the ones that `annotator` may be asked, None: somebody new.
+        """
         with self._reading() as db:
-            return np.array(db.scalars(query).all(), dtype=np.int64)
+            me = _known_id(db, annotator)
+            query = select(samples.c.id).where(samples.c.split == split, may_have(rules_at(db), me, None, time.time()))
+            return np.array(db.scalars(query.order_by(samples.c.id)).all(), dtype=np.int64)
 
     def lease(
         self, wanted: Sequence[int] | np.ndarray, n: int, annotator: str, client: str, seconds: float = LEASE_SECONDS
@@ -37,9 +43,9 @@ class LeaseTables(Database):
             return []
         leased: list[int] = []
         with self._writing(durable=False) as db:
-            annotator_id = annotator_ids(db, [annotator])[annotator]
+            annotator_id, rules = annotator_ids(db, [annotator])[annotator], rules_at(db)
             for some in _growing_slices(wanted, 4 * n + 60):
-                leased += _lease(db, some, n - len(leased), annotator_id, client, seconds)
+                leased += _lease(db, rules, some, n - len(leased), annotator_id, client, seconds)
                 if len(leased) >= n:
                     break
         return leased
@@ -70,6 +76,11 @@ class LeaseTables(Database):
             db.execute(sa.update(leases).where(holder, mine).values(expires=time.time() + seconds))
 
 
+def _known_id(db: Connection, annotator: str | None) -> int:
+    """0 for a name that is not there yet."""
+    return int(db.scalar(select(annotators.c.id).where(annotators.c.name == annotator)) or 0)
+
+
 def _holder(annotator_id: int, client: str) -> sa.ColumnElement[bool]:
     return and_(leases.c.annotator_id == annotator_id, leases.c.client == client)
 
@@ -84,22 +95,25 @@ def _growing_slices(wanted: Sequence[int] | np.ndarray, size: int) -> Iterator[l
         size *= 4
 
 
-def _lease(db: Connection, wanted: list[int], n: int, annotator_id: int, client: str, seconds: float) -> list[int]:
+def _lease(
+    db: Connection, rules: Rules, wanted: list[int], n: int, annotator_id: int, client: str, seconds: float
+) -> list[int]:
     """One statement that picks and takes, so that no two holders can get the same sample."""
     now = time.time()
     asked = func.json_each(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
-    free = or_(leases.c.sample_id.is_(None), leases.c.expires <= now, _holder(annotator_id, client))
     chosen = (
         select(samples.c.id, literal(annotator_id), literal(client), literal(now + seconds))
         .select_from(asked.join(samples, samples.c.id == asked.c.value))
-        .outerjoin(sample_states, sample_states.c.sample_id == samples.c.id)
-        .outerjoin(leases, leases.c.sample_id == samples.c.id)
-        .where(samples.c.split != "gold", sample_states.c.sample_id.is_(None), free)
+        .where(samples.c.split != "gold", may_have(rules, annotator_id, client, now))
         .order_by(asked.c.key)
         .limit(n)
     )
     statement = insert(leases).from_select(["sample_id", "annotator_id", "client", "expires"], chosen)
-    changes = {name: statement.excluded[name] for name in ("annotator_id", "client", "expires")}
-    statement = statement.on_conflict_do_update(index_elements=[leases.c.sample_id], set_=changes)
+    changes = {name: statement.excluded[name] for name in ("client", "expires")}
+    statement = statement.on_conflict_do_update(
+        index_elements=[leases.c.sample_id, leases.c.annotator_id], set_=changes
+    )
     taken = set(db.scalars(statement.returning(leases.c.sample_id)))
+    if taken:
+        db.execute(RUN_OUT, {"taken": json.dumps(list(taken)), "me": annotator_id, "now": now})
     return [sample_id for sample_id in dict.fromkeys(wanted) if sample_id in taken]

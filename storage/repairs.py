@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, or_, select
@@ -9,13 +10,14 @@ from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import KEPT, derived_classes
 from storage.database import Database
-from storage.events import derive_states, derived
-from storage.migrations import m0001_first, m0003_class_events
-from storage.tables import classes, imports, leases, processes, sample_states, samples
+from storage.migrations import m0001_first, m0003_class_events, m0004_overlap
+from storage.states import derive_states, derived, derived_open, rules_at
+from storage.tables import classes, imports, leases, open_answers, processes, sample_states, samples
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
-MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS)
-TRIGGERS = {f"{table}_keep_{how}" for table in ("events", "class_events") for how in ("update", "delete")}
+MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS, *m0004_overlap.STATEMENTS)
+KEPT_TABLES = ("events", "class_events", "overlap_events")
+TRIGGERS = {f"{table}_keep_{how}" for table in KEPT_TABLES for how in ("update", "delete")}
 
 
 class RepairTables(Database):
@@ -63,14 +65,23 @@ class RepairTables(Database):
 
 def wrong_states(db: Connection) -> list[int]:
     """Ascending ids of the samples whose state does not follow from their events."""
-    kept, true = select(sample_states), derived()
-    return sorted({row[0] for query in (sa.except_(kept, true), sa.except_(true, kept)) for row in db.execute(query)})
+    rules = rules_at(db)
+    found = {row[0] for query in _differences(select(sample_states), derived(rules)) for row in db.execute(query)}
+    if rules.ever:
+        both = select(open_answers), derived_open(rules)
+        found |= {row[0] for query in _differences(*both) for row in db.execute(query)}
+    return sorted(found)
+
+
+def _differences(kept: Any, true: Any) -> tuple[Any, Any]:
+    true = select(true.subquery())  # SQLite takes no union within an except
+    return sa.except_(kept, true), sa.except_(true, kept)
 
 
 def wrong_classes(db: Connection) -> list[int]:
     """Ascending ids of the classes that do not follow from their events."""
     kept, true = select(classes.c.id, *(classes.c[name] for name in KEPT)), derived_classes()
-    return sorted({row[0] for query in (sa.except_(kept, true), sa.except_(true, kept)) for row in db.execute(query)})
+    return sorted({row[0] for query in _differences(kept, true) for row in db.execute(query)})
 
 
 def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:

@@ -12,12 +12,14 @@ from storage.events import EventTables
 from storage.groups import GroupTables
 from storage.history import HistoryTables
 from storage.leases import LeaseTables
+from storage.overlap import OverlapTables
 from storage.past import PastTables
 from storage.processes import ProcessTables, SettingTables, VersionTables
 from storage.repairs import RepairTables, held_for_ever, missing_triggers, wrong_classes, wrong_states
+from storage.review import ReviewTables
 from storage.samples import SampleTables
 from storage.surgery import SurgeryTables
-from storage.tables import classes, events, samples, settings
+from storage.tables import classes, events, overlap_events, samples, settings
 
 
 class Store(
@@ -30,6 +32,8 @@ class Store(
     HistoryTables,
     PastTables,
     LeaseTables,
+    OverlapTables,
+    ReviewTables,
     ProcessTables,
     VersionTables,
     SettingTables,
@@ -51,11 +55,13 @@ class Store(
         return cls.make(database, name, fill)
 
     def known(self) -> tuple[Any, ...]:
-        """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings."""
+        """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings,
+        what is asked of several people."""
         newest = sa.select(sa.func.max(events.c.id), sa.select(sa.func.max(samples.c.id)).scalar_subquery())
         in_order = sa.select(classes.c.id, classes.c.name).where(ACTIVE).order_by(classes.c.position, classes.c.id)
         with self._reading() as db:
-            found = (newest, in_order, sa.select(settings).order_by(settings.c.key))
+            overlap = sa.select(sa.func.max(overlap_events.c.id))
+            found = (newest, in_order, sa.select(settings).order_by(settings.c.key), overlap)
             return tuple(row for query in found for row in db.execute(query).all())
 
     def check(self) -> list[str]:

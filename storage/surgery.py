@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from storage.classes import ACTIVE, KEYS, ClassTables, a_class, add, change, clean_class_name, deal_keys, roots, shown
 from storage.database import values_of
 from storage.events import EventTables
+from storage.overlap import decided_by_several, settle_again
 from storage.tables import classes, sample_states
 from storage.values import Class, NewEvent
 
@@ -87,6 +88,7 @@ class SurgeryTables(ClassTables, EventTables):
                     raise ValueError(f"The class {shown(target.name)} cannot be merged into itself.")
                 _in_use(db, class_id)
             change(db, "merge", {class_id: {"merged_into": into} for class_id in class_ids}, annotator)
+            settle_again(db)
 
     def unmerge_classes(self, class_ids: Sequence[int], annotator: str | None = None) -> None:
         """Merged classes on their own again, with the labels that were given as theirs before and after the merge."""
@@ -98,6 +100,7 @@ class SurgeryTables(ClassTables, EventTables):
                     raise ValueError(f"The class {shown(one.name)} is not merged: there is nothing to unmerge.")
                 back = {"merged_into": None, "key": _its_key(db, one)}
                 change(db, "unmerge", {class_id: back}, annotator, one.merged_into, group_id)
+            settle_again(db)
 
     def split_class(
         self, class_id: int, name: str, sample_ids: Sequence[int], annotator: str = "me"
@@ -111,9 +114,18 @@ class SurgeryTables(ClassTables, EventTables):
             one = _in_use(db, class_id)
             _must_be_labeled(db, sample_ids, one)
             new = add(db, [name], annotator, came_from=class_id, group_id=group_id)[0]
+            reviews = decided_by_several(db, sample_ids)  # one answer more would change nothing there
             moves = [
                 NewEvent(
-                    uuid.uuid4().hex, "label", i, new.id, annotator, "split", acquisition="split", group_id=group_id
+                    uuid.uuid4().hex,
+                    "label",
+                    i,
+                    new.id,
+                    annotator,
+                    "split",
+                    acquisition="split",
+                    group_id=group_id,
+                    review=i in reviews,
                 )
                 for i in sample_ids
             ]

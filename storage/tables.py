@@ -117,9 +117,23 @@ events = Table(
     Column("group_id", Text),
     Column("undoes", Text),
     Column("comment", Text),
+    Column("review", Integer),
 )
 
-# Derived from events, in the same transaction as each event: the newest of a sample that is not undone.
+# What share of the samples is asked of how many people, from then on.
+overlap_events = Table(
+    "overlap_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("share", Float),
+    Column("times", Integer),
+    Column("rng_seed", Integer),
+    Column("annotator_id", Integer),
+    Column("time", Float),
+    Column("after_event_id", Integer),
+)
+
+# Derived from events, in the same transaction as each event: what a sample is, once enough people answered.
 sample_states = Table(
     "sample_states",
     metadata,
@@ -131,11 +145,20 @@ sample_states = Table(
     Column("purpose", Text),
 )
 
+# Derived too: answers to samples that are asked of more people and have no state yet.
+open_answers = Table(
+    "open_answers",
+    metadata,
+    Column("sample_id", Integer, primary_key=True),
+    Column("annotator_id", Integer, primary_key=True),
+    Column("event_id", Integer),
+)
+
 leases = Table(
     "leases",
     metadata,
     Column("sample_id", Integer, primary_key=True),
-    Column("annotator_id", Integer),
+    Column("annotator_id", Integer, primary_key=True),
     Column("client", Text),
     Column("expires", Float),
 )

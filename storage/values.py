@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STATE_KINDS = ("label", "skip", "unsure", "flag")  # these decide a sample
+DISPUTED = "disputed"  # the state of a sample that people who were asked answered differently, as many each way
 EVENT_KINDS = (*STATE_KINDS, "undo", "comment")
 SPLITS = ("pool", "measure", "gold")
 ROLES = ("annotator", "reviewer", "admin")  # each may do what those before it may
@@ -93,7 +94,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class NewEvent:
-    """One press of a key, to be appended. `uid` is made by the client, so that sending it again stores it once."""
+    """One press of a key, to be appended. `uid` is made by the client, so that sending it again stores it once.
+
+    `review`: a reviewer's decision, which stands above what everybody answered, or the undo of one.
+    """
 
     uid: str
     kind: str
@@ -112,6 +116,7 @@ class NewEvent:
     group_id: str | None = None
     undoes: str | None = None
     comment: str | None = None
+    review: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,39 @@ class Event:
     group_id: str | None
     undoes: str | None
     comment: str | None
+    review: bool
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """From an event on, a `share` of the samples is asked of `times` people. `annotator`: who decided that."""
+
+    share: float
+    times: int
+    rng_seed: int
+    annotator: str | None
+    time: float
+    after_event_id: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one person says of a sample that is asked of several. `class_id`: what the label counts as, see `roots`."""
+
+    sample_id: int
+    annotator: str
+    kind: str
+    class_id: int | None
+    event_id: int
 
 
 @dataclass(frozen=True)
 class State:
-    """What a sample is now: its newest event that is not undone. `class_id`: what the label counts as, see `roots`."""
+    """What a sample is now: its newest event that is not undone. `class_id`: what the label counts as, see `roots`.
+
+    Of a sample that several people are asked it is what most of them say, with the newest such event; `kind` may be
+    "disputed" there.
+    """
 
     sample_id: int
     kind: str

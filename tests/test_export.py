@@ -96,6 +96,7 @@ def test_csv_tells_labels_skipped_unsure_and_flagged_apart_and_leaves_out_what_w
         "unsure": 1,
         "flag": 1,
         "archived": 0,
+        "disputed": 0,
         "open": 6,
         "classes": {"cat": 2, "dog": 1},
         "out": str(tmp_path / "out.csv"),

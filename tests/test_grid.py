@@ -132,6 +132,16 @@ def test_measuring_images_never_come(tmp_path: Path) -> None:
         assert not measured & set(ids(grid.alike(loop_of(p, "another"), 100, min(measured))))
 
 
+def test_images_that_several_people_are_asked_never_come(project: Project) -> None:
+    project.store.set_overlap(0.5, 2)
+    several = project.store.asked_of_several()
+    assert 5 < len(several) < 35
+    found = set(ids(Grid(project).ask(loop_of(project), 100, 1))) | set(
+        ids(Grid(project).ask(loop_of(project), 100, 2))
+    )
+    assert found == set(project.store.sample_ids("pool").tolist()) - several
+
+
 def test_classes_that_changed_since_count_as_they_are_now(project: Project) -> None:
     grid, loop = Grid(project), loop_of(project)
     project.classes.merge([CLASSES[1]], CLASSES[0])

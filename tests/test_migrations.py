@@ -181,3 +181,29 @@ def test_a_moved_project_opens_elsewhere(database: Path, tmp_path: Path) -> None
     database.rename(elsewhere / "labels.db")
     with Store.open(elsewhere / "labels.db") as store:
         assert store.labels() == {1: 1}
+
+
+def test_a_record_of_one_answer_an_image_is_as_it_was_and_may_ask_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:3])
+        with Store.create(tmp_path / "labels.db", "test", ["cat", "dog"]) as store:
+            store.add_samples(NewSample(f"{i:064x}", f"image {i}", "images/a.png", None, 8, 8, 1) for i in range(3))
+            store.annotator("ann")
+    with sqlite3.connect(tmp_path / "labels.db") as db:
+        db.execute(
+            "INSERT INTO events (uid, kind, sample_id, class_id, annotator_id, client, time, purpose) "
+            "VALUES ('a', 'label', 1, 2, 1, 'tab', 1.0, 'learn')"
+        )
+        db.execute("INSERT INTO sample_states VALUES (1, 'label', 2, 1, 1, 'learn')")
+        db.execute("INSERT INTO leases VALUES (2, 1, 'tab', 1e12)")
+    db.close()
+    with Store.open(tmp_path / "labels.db") as store:
+        assert store.check() == ["Sample 2 is never asked: its lease was made while the clock was wrong."]
+        assert store.labels() == {1: 2}
+        assert store.held("ann", "tab") == [2]
+        assert [(e.uid, e.review) for e in store.events()] == [("a", False)]
+        store.set_overlap(1, 2)
+        assert store.lease([1, 2, 3], 3, "bob", "tab") == [1, 2, 3]
+        assert store.labels() == {}

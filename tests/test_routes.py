@@ -69,9 +69,9 @@ def test_an_empty_refill_tells_how_many_images_are_on_the_screens_of_others(
     first = ann("next", n=20)
     mine = [question["sample_id"] for question in first["questions"]]
     assert (len(mine), first["elsewhere"]) == (10, 0)
-    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 20}
+    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 20, "answered": 0}
     bob("commit", operations=[label(f"bobs-label-{i}", i) for i in theirs])
-    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 0}
+    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 0, "answered": 0}
 
 
 def label(uid: str, sample_id: int, class_id: int = 1, **more: Any) -> dict[str, Any]:

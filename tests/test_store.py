@@ -210,6 +210,7 @@ def test_counts_tell_states_and_splits_apart(store: Store) -> None:
         "unsure": 1,
         "flagged": 1,
         "archived": 0,
+        "disputed": 0,
         "open": 8,
         "per_class": {1: 1, 2: 0, 3: 2},
     }
@@ -510,7 +511,7 @@ def test_check_finds_states_that_do_not_follow_and_rows_that_point_nowhere(store
     other.commit()
     other.close()
     assert store.check() == [
-        "Row 77 of leases points at a row of samples that is not there.",
+        "Row 1 of leases points at a row of samples that is not there.",
         "The state of sample 1 does not follow from its events.",
         "The trigger events_keep_delete, which keeps events from being changed, is missing.",
     ]

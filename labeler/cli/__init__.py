@@ -2,6 +2,7 @@
 
 from labeler.cli import (  # each registers its commands, in the order of the help
     classes,
+    overlap,
     page,
     people,
     projects,
@@ -11,4 +12,4 @@ from labeler.cli import (  # each registers its commands, in the order of the he
 )
 from labeler.cli.base import app
 
-__all__ = ["app", "classes", "page", "people", "projects", "record", "results", "safety"]
+__all__ = ["app", "classes", "overlap", "page", "people", "projects", "record", "results", "safety"]

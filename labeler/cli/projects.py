@@ -185,8 +185,16 @@ def _status(p: "Project", moment: "Moment | None") -> dict[str, Any]:
         "folder": str(p.folder),
         **counts,
         "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in p.store.classes()],
+        "overlap": _overlap(p, moment),
         "model": model,
     }
+
+
+def _overlap(p: "Project", moment: "Moment | None") -> dict[str, Any] | None:
+    """What is asked of several people; None where nothing is."""
+    at = None if moment is None else moment.event_id
+    held = p.store.overlap(at)
+    return {"share": held.share, "times": held.times, **p.store.overlap_counts(at)} if held.share else None
 
 
 def print_status(report: dict[str, Any]) -> None:
@@ -200,11 +208,16 @@ def print_status(report: dict[str, Any]) -> None:
     print(f"{short(report['name'])}{then}: {report['labeled']:,} of {images} labeled")
     print(f"  open {report['open']:,}, skipped {report['skipped']:,}, unsure {report['unsure']:,}, ", end="")
     print(f"flagged {report['flagged']:,}, ", end="")
+    if report["disputed"]:
+        print(f"disputed {report['disputed']:,}, ", end="")
     if report["archived"]:
         print(f"of archived classes {report['archived']:,}, ", end="")
     print(f"gold {report['gold']:,}, kept for measuring {report['measure']:,}")
     for c in report["classes"]:
         print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
+    if overlap := report["overlap"]:
+        print(f"  asked of {overlap['times']} people: {count(overlap['drawn'], 'image')}, ", end="")
+        print(f"of which agreed {overlap['agreed']:,}, answered by some {overlap['waiting']:,}")
     if report["model"] is None:
         print("  no model yet" + ("" if at else "; labeler serve or labeler train makes one"))
     else:
@@ -230,16 +243,24 @@ def export(
         Format, typer.Option(help="csv, jsonl, or folder: one subfolder a class, as ImageFolder reads it.")
     ] = Format.csv,
     at: AtMoment = None,
+    annotations: Annotated[
+        bool,
+        typer.Option(
+            "--annotations", help="A row for each person's answer, instead of one for each image. csv and jsonl only."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the labels in a form that any training code reads, as they are or as they were."""
+    if annotations and format is Format.folder:
+        raise typer.BadParameter("--annotations is a table: --format csv or jsonl")
     from labeler import Project
     from labeler.moments import find
     from storage.exporters import export as export_labels
 
     with Project.open(project) as p, progress(f"Writing {out}") as bar:
         moment = None if at is None else find(p.store, at)
-        tally = export_labels(p.store, p.folder, out, format.value, on_progress=bar, at=moment)
+        tally = export_labels(p.store, p.folder, out, format.value, on_progress=bar, at=moment, annotations=annotations)
     if as_json:
         print_json(tally)
     else:

@@ -11,7 +11,7 @@ import typer
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
 
 if TYPE_CHECKING:
-    from storage import ClassEvent, Entry, Store
+    from storage import ClassEvent, Entry, Overlap, Store
 
 SHOWN = 50  # lines in words, unless asked for more
 
@@ -50,7 +50,6 @@ def log(
     Changes of classes are among it, unless it is the log of one image.
     """
     from labeler import Project
-    from storage import ClassEvent
 
     with Project.open(project) as p:
         sample_ids = None if sample is None else ids_of(p.store, sample)
@@ -64,14 +63,13 @@ def log(
         lines = islice(together(entries, changes), most)
         if as_json:
             for line in lines:
-                row = change_as_row(line, names) if isinstance(line, ClassEvent) else as_row(line, names)
-                print(json.dumps(row, ensure_ascii=False))
+                print(json.dumps(row_of(line, names), ensure_ascii=False))
             return
         shown = limit or SHOWN
         n = 0
         for n, line in enumerate(lines, start=1):
             if n <= shown:
-                print(change_in_words(line, names) if isinstance(line, ClassEvent) else in_words(line, names))
+                print(words_of(line, names))
     if n == 0:
         print("Nothing was recorded" + (" that fits." if sample or annotator or since else " yet."))
     elif n > shown and limit is None:
@@ -102,18 +100,18 @@ def undo(
         print(f"The class {shown(one.name)}, which is empty, is archived.")
 
 
-def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[ClassEvent]":
-    """Changes of classes, newest first. The classes that a project began with are no change."""
-    return [
-        change
-        for change in reversed(store.class_events())
-        if annotator in (None, change.annotator)
-        and change.time >= (since or 0)
-        and (change.kind, change.after_event_id) != ("add", 0)
-    ]
+def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[ClassEvent | Overlap]":
+    """Changes of classes and of what is asked of several people, newest first. What a project began with is none."""
+    of_classes = [e for e in store.class_events() if (e.kind, e.after_event_id) != ("add", 0)]
+    changes: list[ClassEvent | Overlap] = sorted(
+        [*of_classes, *store.overlap_events()], key=lambda change: (change.after_event_id, change.time)
+    )
+    return [e for e in reversed(changes) if annotator in (None, e.annotator) and e.time >= (since or 0)]
 
 
-def together(entries: "Iterable[Entry]", changes: "Iterable[ClassEvent]") -> "Iterator[Entry | ClassEvent]":
+def together(
+    entries: "Iterable[Entry]", changes: "Iterable[ClassEvent | Overlap]"
+) -> "Iterator[Entry | ClassEvent | Overlap]":
     """Both in one order, newest first."""
     rest = iter(changes)
     change = next(rest, None)
@@ -137,6 +135,22 @@ def ids_of(store: "Store", sample: str) -> list[int]:
             f"No image {sample!r} in {store.name}. Give its number or its whole name, as an export has them."
         )
     return ids
+
+
+def row_of(line: "Entry | ClassEvent | Overlap", names: dict[int, str]) -> dict[str, Any]:
+    from storage import ClassEvent, Overlap
+
+    if isinstance(line, Overlap):
+        return overlap_as_row(line)
+    return change_as_row(line, names) if isinstance(line, ClassEvent) else as_row(line, names)
+
+
+def words_of(line: "Entry | ClassEvent | Overlap", names: dict[int, str]) -> str:
+    from storage import ClassEvent, Overlap
+
+    if isinstance(line, Overlap):
+        return overlap_in_words(line)
+    return change_in_words(line, names) if isinstance(line, ClassEvent) else in_words(line, names)
 
 
 def as_row(entry: "Entry", names: dict[int, str]) -> dict[str, Any]:
@@ -167,6 +181,7 @@ def in_words(entry: "Entry", names: dict[int, str]) -> str:
     what = decision(event.kind, event.class_id, names)
     if event.kind == "undo" and entry.target is not None and entry.target_kind is not None:
         what = f"undo of #{entry.target} {decision(entry.target_kind, entry.target_class_id, names)}"
+    what = f"review: {what}" if event.review else what
     more = []
     if event.ms is not None:
         more.append(f"{event.ms / 1000:.1f} s" + (" with a pause" if event.paused else ""))
@@ -222,6 +237,24 @@ def change_in_words(change: "ClassEvent", names: dict[int, str]) -> str:
     }.get(change.kind, "")
     who = f"{short(change.annotator)}  " if change.annotator else ""
     return printable(f"{told(change.time)}  {who}class {change.kind}  {short(now.name)}  {more}".rstrip())
+
+
+def overlap_as_row(change: "Overlap") -> dict[str, Any]:
+    from storage.exporters.rows import iso
+
+    about = {name: value for name, value in vars(change).items() if name != "time"}
+    return {"event_id": None, "time": iso(change.time), "kind": "overlap", **about}
+
+
+def overlap_in_words(change: "Overlap") -> str:
+    from labeler.moments import told
+    from storage.classes import short
+
+    who = f"{short(change.annotator)}  " if change.annotator else ""
+    what = (
+        f"a share of {change.share:g} is asked of {change.times} people" if change.share else "each image is asked once"
+    )
+    return printable(f"{told(change.time)}  {who}overlap  {what}")
 
 
 def decision(kind: str, class_id: int | None, names: dict[int, str]) -> str:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from labeler.accounts import SignIns
 from labeler.project import Project
-from labeler.ui import label, learning
+from labeler.ui import label, learning, review
 from labeler.ui.guard import Guard
 from labeler.ui.routes import routes
 
@@ -19,6 +19,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/grid.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
+<link rel="stylesheet" href="/labeler/ui/review.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -61,4 +62,6 @@ def _shell(name: str) -> gr.Blocks:
                 label.grid()
             with gr.Tab("Learning", id="learning"):
                 learning.panel()
+            with gr.Tab("Review", id="review", elem_id="lab-tab-review"):
+                review.panel()
     return shell

@@ -75,6 +75,7 @@ class Canvas {
     this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
     this.counts = known.counts;
     this.elsewhere = 0; // open images on other screens, as the newest empty refill told
+    this.waiting = 0; // and images that this person answered and others are still to answer
     this.perClass = { ...known.counts.per_class };
     this.spare = new Spare(known.key, client, name);
     this.outbox = new Outbox(keep, this.spare, (operations) => this.commit(operations), () => this.reportOutbox());
@@ -191,7 +192,7 @@ class Canvas {
     const question = this.question;
     if (!question) return this.stage.flash('There is no image to answer yet');
     if (question.guess == null) return this.stage.flash('The model has no guess yet');
-    if (question.purpose === 'measure') return this.stage.flash('No hints here: this image measures accuracy');
+    if (withoutHints(question)) return this.stage.flash(withoutHints(question));
     if (this.hinting(question)) return this.answer('label', question.guess);
     this.peek = question.sample_id;
     this.paint();
@@ -295,7 +296,7 @@ class Canvas {
   }
 
   hinting(question) {
-    return Boolean(question?.probs) && question.purpose !== 'measure' && (this.hints || this.peek === question.sample_id);
+    return Boolean(question?.probs) && !withoutHints(question) && (this.hints || this.peek === question.sample_id);
   }
 
   paint() {
@@ -323,8 +324,8 @@ class Canvas {
   /** A stage without an image says why. */
   sayIfEmpty() {
     if (this.question || this.replaced) return;
-    const { away, counts, elsewhere } = this;
-    const told = { away, counts, elsewhere, pending: this.outbox.pending, asked: this.queue.empty, folder: state().folder };
+    const { away, counts, elsewhere, waiting } = this;
+    const told = { away, counts, elsewhere, waiting, pending: this.outbox.pending, asked: this.queue.empty, folder: state().folder };
     this.stage.say(...emptyWords(told));
   }
 
@@ -354,8 +355,8 @@ class Canvas {
   }
 
   async refill(request) {
-    const { questions, elsewhere } = await this.post('next', request);
-    this.elsewhere = elsewhere;
+    const { questions, elsewhere, answered } = await this.post('next', request);
+    Object.assign(this, { elsewhere, waiting: answered });
     return questions;
   }
 
@@ -482,7 +483,8 @@ class Canvas {
     this.peek = null;
     localStorage.setItem('labeler.hints', this.hints ? '1' : '0');
     this.paint();
-    if (this.hints && this.question?.purpose === 'measure') this.stage.flash('No hints here: this image measures accuracy');
+    const none = this.hints && this.question && withoutHints(this.question);
+    if (none) this.stage.flash(none);
     else if (this.hints && !this.question?.probs) this.stage.flash('Hints come with the first model');
   }
 
@@ -528,6 +530,12 @@ class Canvas {
     this.root.querySelector('.lab-say').textContent = text;
     this.stage.flash(text);
   }
+}
+
+/** Why an image has no hints, '' for one that has. The model has learned what others said of an image. */
+function withoutHints({ purpose, blind }) {
+  if (purpose === 'measure') return 'No hints here: this image measures accuracy';
+  return blind ? 'No hints here: this image is asked of several people' : '';
 }
 
 /** What an answer carries of the question it answers. */

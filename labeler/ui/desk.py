@@ -54,10 +54,11 @@ class Desk:
         }
 
     def elsewhere(self, name: str, client: str) -> int:
-        """How many open samples are on the screens of others."""
+        """How many samples that are open for this person are on other screens."""
         store = self.project.store
-        free = sum(len(store.open_ids(split)) for split in ("pool", "measure"))
-        return max(0, int(store.counts()["open"]) - free - len(store.held(name, client)))
+        free = sum(len(store.open_ids(split, name)) for split in ("pool", "measure"))
+        mine = len(store.held(name, client)) + store.answered_by(name)
+        return max(0, int(store.counts()["open"]) - free - mine)
 
     def commit(self, name: str, client: str, events: list[NewEvent]) -> tuple[list[str], list[dict[str, str]]]:
         """(uids that are stored now, refused ones with the reason). A refused answer never holds up the others."""
@@ -82,10 +83,11 @@ class Desk:
         """The newest answers of an annotator that were not undone, newest first; one by one given, not in groups."""
         events = self.project.store.events(annotator=name, newest_first=True, limit=4 * HISTORY)
         undone = {event.undoes for event in events if event.kind == "undo"}
-        single = (e for e in events if e.kind not in ("undo", "comment") and e.group_id is None)
-        kept = [e for e in single if e.uid not in undone][:HISTORY]
+        decided = [e for e in events if e.kind not in ("undo", "comment") and not e.review and e.group_id is None]
+        kept = [event for event in decided if event.uid not in undone][:HISTORY]
         counted_as = self.project.store.counted_as()
-        return [self._answer(event, counted_as) for event in kept]
+        blind = self.project.store.asked_of_several(event.sample_id for event in kept)
+        return [self._answer(event, counted_as) | {"blind": event.sample_id in blind} for event in kept]
 
     def _loop(self, name: str, client: str) -> Loop:
         with self._lock:
@@ -98,14 +100,15 @@ class Desk:
             return self._loops[holder]
 
     def sketch(self, version: int, sample_id: int, class_ids: Sequence[int]) -> Future[bytes | None] | None:
-        """The image drawn for each class, side by side, as PNG. None for one that measures: no hints there."""
-        if self.project.store.sample(sample_id).split == "measure":
+        """The image drawn for each class, side by side, as PNG. None for one that has no hints."""
+        store = self.project.store
+        if store.sample(sample_id).split == "measure" or store.asked_of_several([sample_id]):
             return None
         return self.sketches.ask(version, sample_id, class_ids)
 
     def _question(self, question: Question) -> dict[str, Any]:
         sample = self.project.store.sample(question.sample_id)
-        return _shown(sample) | {
+        return shown(sample) | {
             "version": question.version,
             "acquisition": question.acquisition,
             "score": question.score,
@@ -114,6 +117,7 @@ class Desk:
             "probs": question.probs,
             "guess": question.guess,
             "doubt": question.doubt,
+            "blind": question.blind,
             "why": question.why,
             "sketch": _sketch(
                 self.project.published(), question.version, question.sample_id, question.probs, sample.split
@@ -125,7 +129,7 @@ class Desk:
         probs = published.probs_of(event.sample_id, counted_as) if published else None
         sample = self.project.store.sample(event.sample_id)
         version = published.version if published else None
-        return _shown(sample) | {
+        return shown(sample) | {
             "uid": event.uid,
             "kind": event.kind,
             "class_id": event.class_id,
@@ -217,7 +221,7 @@ def _sketch(
     return {"url": url, "class_ids": drawn} if drawn else None
 
 
-def _shown(sample: Sample) -> dict[str, Any]:
+def shown(sample: Sample) -> dict[str, Any]:
     version = f"{sample.id}?v={sample.sha256[:16]}"
     return {
         "sample_id": sample.id,

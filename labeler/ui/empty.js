@@ -5,9 +5,10 @@ import { number } from './dom.js';
 /**
  * [title, text, command to type]
  * @param told away: the server does not answer; counts of the project; pending: answers not stored yet; asked: the
- *   newest refill brought nothing; elsewhere: open images others hold; folder: the project's
+ *   newest refill brought nothing; elsewhere: open images others hold; waiting: answered by this person, to be answered
+ *   by others; folder: the project's
  */
-export function emptyWords({ away, counts, pending, asked, elsewhere, folder }) {
+export function emptyWords({ away, counts, pending, asked, elsewhere, waiting, folder }) {
   const project = /^[\w.-]+$/.test(folder) ? folder : `"${folder}"`;
   if (away) return ['The server cannot be reached', `${kept(pending)}If it has stopped, start it again:`, `labeler serve ${project}`];
   if (counts.pool + counts.measure === 0) {
@@ -17,11 +18,17 @@ export function emptyWords({ away, counts, pending, asked, elsewhere, folder }) 
   if (pending) return ['Storing your last answers…', ''];
   if (counts.open === 0) return ['Everything is answered', DONE];
   if (elsewhere) return ['The rest is on other screens', ELSEWHERE];
+  if (waiting) return ['You have answered everything you are asked', others(waiting)];
   return ['Getting the next images…', ''];
 }
 
 const DONE = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
 const ELSEWHERE = 'Other people or tabs hold the last open images. They come here when they are given back.';
+
+function others(n) {
+  const images = n === 1 ? 'One image waits' : `${number(n)} images wait`;
+  return `${images} for the answers of other people. Arrow keys go back through yours; new images appear here by themselves.`;
+}
 
 function kept(n) {
   if (!n) return '';

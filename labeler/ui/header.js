@@ -39,6 +39,7 @@ function show($, known) {
   $('.person').hidden = !known.annotator;
   $('.person').title = known.role ? `Signed in as ${known.role}. Press to sign out.` : 'Change the name';
   showProgress($, known.counts);
+  showReview(known.to_review);
   showTrainer($, known);
   $('.accuracy').hidden = !known.accuracy.length;
   $('.accuracy').replaceChildren(...known.accuracy.map((one) => element('span', one.kind, accuracyText(one))));
@@ -66,6 +67,14 @@ function showGoal(button, goal) {
   const told = goal ? `Goal of this sitting: ${number(goal.done)} of ${number(goal.n)} ${goal.unit === 'minutes' ? 'minutes' : 'answers'}` : 'Set a goal for this sitting';
   button.title = told;
   button.setAttribute('aria-label', told);
+}
+
+/** How much waits for a reviewer, beside the tab's name; who may not review has no such tab. */
+function showReview(n) {
+  const tab = document.querySelector('#lab-tab-review-button');
+  if (!tab) return;
+  tab.hidden = n === null;
+  tab.dataset.waiting = n || '';
 }
 
 /** The number that is not saved is always the exact one; 'All saved' means none. */

@@ -20,6 +20,7 @@ from labeler.grid import MOST
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
+from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, must_be, sign_in_routes
 from storage import NewEvent
 
@@ -120,8 +121,10 @@ def routes(
     if sign_ins is not None:
         sign_in_routes(api, sign_ins)
     _sitting(api, desk)
-    _settings(api, desk)
+    waiting = Waiting(desk)
+    _settings(api, desk, waiting)
     _pictures(api, desk)
+    review_routes(api, desk, waiting, _who, _same_project_and_name)
     return api
 
 
@@ -132,7 +135,10 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     def next_questions(body: Refill, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
         questions = desk.ask(name, body.client, body.n, body.have, body.replace)
-        return {"questions": questions, "elsewhere": 0 if questions else desk.elsewhere(name, body.client)}
+        if questions:
+            return {"questions": questions, "elsewhere": 0, "answered": 0}
+        answered = desk.project.store.answered_by(name)
+        return {"questions": [], "elsewhere": desk.elsewhere(name, body.client), "answered": answered}
 
     @api.post("/grid")
     def grid(body: GridOf, request: Request) -> dict[str, Any]:
@@ -166,14 +172,19 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         return {"answers": desk.history(_name(request))}
 
 
-def _settings(api: APIRouter, desk: Desk) -> None:
+def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
     """Who labels, what is shown in the header, how the next image is chosen."""
 
     @api.get("/state")
     def state(request: Request) -> dict[str, Any]:
         account, who = account_of(request), _who(request)
-        own = desk.keys(who) if who else {}
-        return desk.state() | {"annotator": who, "role": account.role if account else None, "keys": own}
+        role = account.role if account else None
+        return desk.state() | {
+            "annotator": who,
+            "role": role,
+            "keys": desk.keys(who) if who else {},
+            "to_review": None if role == "annotator" else waiting.count(),
+        }
 
     @api.post("/name")
     def name(body: Name, request: Request, response: Response) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.exporters.rows import Row, decided, iso, write_csv, write_jsonl
+from storage.exporters.rows import COLUMNS, Row, annotated, decided, iso, write_csv, write_jsonl
 from storage.exporters.tree import LeftOut, write_tree
 from storage.samples import CHUNK
 from storage.store import Store
-from storage.values import STATE_KINDS, Moment
+from storage.values import DISPUTED, STATE_KINDS, Moment
 
 FORMATS = ("csv", "jsonl", "folder")
-DECIDED = ("labeled", "skipped", "unsure", "flagged", "archived")  # as counts() names them
+DECIDED = ("labeled", "skipped", "unsure", "flagged", "archived", DISPUTED)  # as counts() names them
 
 
 def export(
@@ -22,20 +22,26 @@ def export(
     format: str,
     on_progress: Callable[[int, int], None] | None = None,
     at: Moment | None = None,
+    annotations: bool = False,
 ) -> dict[str, Any]:
     """Write the labels of the project in `folder` to `out`; returns how many of each status and class.
 
     csv and jsonl: `out` is the file, or a folder in which labels.csv or labels.jsonl is written. folder: `out` is a new
-    or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure and flagged
-    samples are in the table with an empty class, never in a class folder, and so are those labeled as a class that is
-    archived now, with its name. A labeled image whose original is gone, or is not what was imported, has its label in
-    the table and no file: with the folder format `left_out` lists them, and `missing` and `changed` count them.
+    or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure, flagged and
+    disputed samples are in the table with an empty class, never in a class folder, and so are those labeled as a class
+    that is archived now, with its name. A labeled image whose original is gone, or is not what was imported, has its
+    label in the table and no file: with the folder format `left_out` lists them, `missing` and `changed` count.
 
     With `at` everything is as it was at that moment, but for the classes, which are those of now (docs/decisions/0015).
     Without, it is as it is when this begins, however much is labeled meanwhile.
+
+    `annotations`: a row for each person's newest answer instead of one for each sample, reviewers' decisions among
+    them, told by the column `review`. Only csv and jsonl.
     """
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
+    if annotations and format == "folder":
+        raise ValueError("A folder holds each image once. Write annotations as csv or jsonl.")
     out = Path(out).expanduser().absolute()
     if format != "folder" and out.is_dir():
         out = out / f"labels.{format}"
@@ -44,7 +50,7 @@ def export(
     classes = store.classes(archived=True)  # after the moment: whatever was labeled by then is of one of these
     counts = store.counts(moment)
     written: Counter[tuple[str, int | None]] = Counter()  # (status, class id) -> rows
-    rows = _counted(decided(store, moment.event_id, classes), written)
+    rows = _counted((annotated if annotations else decided)(store, moment.event_id, classes), written)
     on_progress = on_progress or (lambda done, total: None)
     out.parent.mkdir(parents=True, exist_ok=True)
     more: dict[str, Any] = {}
@@ -55,12 +61,13 @@ def export(
     else:
         total = sum(counts[name] for name in DECIDED)
         write = write_csv if format == "csv" else write_jsonl
-        write(out, _shown(rows, total, on_progress))
+        columns = (*COLUMNS, "review") if annotations else COLUMNS
+        write(out, _shown(rows, total, on_progress), columns)
     statuses: Counter[str] = Counter()
     for (status, _), n in written.items():
         statuses[status] += n
     return {
-        **{status: statuses[status] for status in (*STATE_KINDS, "archived")},
+        **{status: statuses[status] for status in (*STATE_KINDS, "archived", DISPUTED)},
         "open": counts["open"],
         **more,
         "classes": {one.name: written["label", one.id] for one in classes if one.active},

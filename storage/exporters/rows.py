@@ -45,6 +45,16 @@ def decided(store: Store, at: int, classes: Sequence[Class]) -> Iterator[Row]:
             yield sample, _row(sample, event, counts_as[event.class_id] if event.class_id is not None else None)
 
 
+def annotated(store: Store, at: int, classes: Sequence[Class]) -> Iterator[Row]:
+    """Each person's newest answer to each sample, as `decided` has the one of all of them, and whether a review."""
+    by_id = {one.id: one for one in classes}
+    counts_as = {class_id: by_id[root] for class_id, root in roots_of(classes).items()}
+    for sample, event in store.annotations(at):
+        if sample.split != "gold":
+            one = counts_as[event.class_id] if event.class_id is not None else None
+            yield sample, {**_row(sample, event, one), "review": int(event.review)}
+
+
 def _row(sample: Sample, event: Event, one: Class | None) -> dict[str, Any]:
     return {
         "sample_id": sample.id,
@@ -76,11 +86,12 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Iterable[str]
         writer.writerows(rows)
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], columns: Iterable[str] = COLUMNS) -> None:
     """One JSON object a line."""
+    names = list(columns)
     with whole_file(path) as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps({name: row[name] for name in names}, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager

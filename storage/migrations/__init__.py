@@ -4,12 +4,17 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from storage.migrations import m0001_first, m0002_groups, m0003_class_events
+from storage.migrations import m0001_first, m0002_groups, m0003_class_events, m0004_overlap
 
 Migration = Callable[[Connection], None]
 
 # Number n is MIGRATIONS[n - 1]. A released migration is never edited; a change of the schema is a new one.
-MIGRATIONS: list[Migration] = [m0001_first.upgrade, m0002_groups.upgrade, m0003_class_events.upgrade]
+MIGRATIONS: list[Migration] = [
+    m0001_first.upgrade,
+    m0002_groups.upgrade,
+    m0003_class_events.upgrade,
+    m0004_overlap.upgrade,
+]
 
 
 def upgrade(db: Connection, found: int, migrations: Sequence[Migration]) -> None:

@@ -1,0 +1,258 @@
+// The Review tab: an image that people disagree about, who said what, and a key that decides it.
+
+import { bus, call, firstState, poll, state, uid } from './api.js';
+import { showAgreement } from './agreement.js';
+import { isTyping } from './dialogs.js';
+import { element, number } from './dom.js';
+
+const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
+const ACTIONS = [
+  ['enter', 'Enter', 'Accept the majority'],
+  [' ', 'Space', 'Leave open'],
+  ['u', 'U', 'Unsure'],
+  ['f', 'F', 'Flag'],
+  ['backspace', '⌫', 'Undo'],
+];
+const AGREEMENT_EVERY = 30_000; // ms
+
+let running = null;
+
+/** Called by the page when the tab is first opened, and again if it renders the element anew. */
+export async function start(host) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const review = new Review(host.querySelector('.review'));
+  bus.addEventListener('state', ({ detail }) => review.heed(detail), { signal });
+  document.addEventListener('keydown', (event) => review.press(event), { signal });
+  document.addEventListener('click', (event) => event.detail && review.focus(), { signal }); // detail 0: by keyboard
+  review.focus();
+  review.heed(await firstState());
+}
+
+class Review {
+  constructor(root) {
+    Object.assign(this, { root, client: uid(), images: [], left: new Set(), decided: new Set(), last: null, names: false });
+    Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY });
+    this.$ = (selector) => root.querySelector(selector);
+    this.$('.review-names').addEventListener('click', () => this.toggleNames());
+    for (const [key, shown, text] of ACTIONS) {
+      const button = element('button', 'review-action');
+      Object.assign(button, { type: 'button' });
+      button.dataset.key = key;
+      button.append(element('span', '', text), element('kbd', '', shown));
+      button.addEventListener('click', () => this.action(key)?.());
+      this.$('.review-actions').append(button);
+    }
+  }
+
+  get image() {
+    return this.images[0] ?? null;
+  }
+
+  /** New state: the count is always right; images are fetched when somebody looks and there may be some. */
+  heed(known) {
+    if (!this.root.offsetParent) return;
+    if (known.to_review === null) return this.say('Reviewers work here', 'Ask an admin of this project for the role reviewer.');
+    this.classes(known.classes);
+    if (!this.fetching && (!this.fetched || (!this.image && known.to_review !== this.count))) this.fetch();
+    if (performance.now() - this.agreedAt > AGREEMENT_EVERY) this.agree(known);
+  }
+
+  /** Keys are heard meanwhile: what they decided is not asked again, and the image in sight stays, or `first` comes. */
+  async fetch(first = null) {
+    this.fetching = true;
+    const query = new URLSearchParams({ names: this.names, left: [...this.left].join(',') });
+    if (first ?? this.image) query.set('first', first ?? this.image.sample_id);
+    try {
+      const { count, images, last } = await call(`review?${query}`);
+      const open = images.filter(({ sample_id: id }) => !this.decided.has(id) && !this.left.has(id));
+      const inSight = open.findIndex(({ sample_id: id }) => id === (first ?? this.image?.sample_id));
+      if (inSight > 0) open.unshift(...open.splice(inSight, 1));
+      Object.assign(this, { images: open, count, fetched: true });
+      if (first !== null || !this.busy) this.last = last;
+      this.paint();
+    } catch (problem) {
+      this.tell(problem.message);
+    }
+    this.fetching = false;
+  }
+
+  async agree(known) {
+    this.agreedAt = performance.now();
+    await call('agreement').then((report) => showAgreement(this.root, report, this.names, known), (problem) => this.tell(problem.message));
+  }
+
+  // ---------- decisions ----------
+
+  /** The next image comes when the decision is stored: nobody loses one, and none is decided twice. */
+  async decide(kind, classId = null) {
+    const { image } = this;
+    if (!image || this.busy) return;
+    this.busy = true;
+    const ms = Math.round(performance.now() - this.shownAt);
+    const decision = { uid: uid(), kind, sample_id: image.sample_id, class_id: classId, ms };
+    const stored = await this.send(decision);
+    this.busy = false;
+    if (!stored) return;
+    this.tell(kind === 'label' ? this.name(classId) : WORDS[kind]);
+    this.last = decision;
+    this.decided.add(image.sample_id);
+    this.next();
+  }
+
+  accept() {
+    const { majority } = this.image ?? {};
+    if (majority) return this.decide(majority.kind, majority.class_id);
+    this.tell('No majority: press the key of a class');
+  }
+
+  leave() {
+    if (!this.image || this.busy) return;
+    this.left.add(this.image.sample_id);
+    this.tell('Left open');
+    this.next();
+  }
+
+  async undo() {
+    const { last } = this;
+    if (!last) return this.tell('Nothing to undo');
+    if (this.busy) return;
+    this.busy = true;
+    const stored = await this.send({ uid: uid(), kind: 'undo', sample_id: last.sample_id, undoes: last.uid });
+    if (stored) {
+      this.tell('Undone');
+      this.decided.delete(last.sample_id);
+      await this.fetch(last.sample_id);
+      poll();
+    }
+    this.busy = false;
+  }
+
+  async send(decision) {
+    try {
+      await call('review', { project: state().key, client: this.client, ...decision });
+      return true;
+    } catch (problem) {
+      this.tell(problem.message);
+      return false;
+    }
+  }
+
+  next() {
+    this.images = this.images.slice(1);
+    this.count = Math.max(0, this.count - 1);
+    this.paint();
+    if (this.images.length < 3 && !this.fetching) this.fetch();
+    poll();
+  }
+
+  // ---------- what is on screen ----------
+
+  paint() {
+    const { image } = this;
+    this.root.classList.toggle('empty', !image);
+    if (!image) return this.say(...nothing(this.left.size));
+    if (this.$('.review-image img')?.dataset.sampleId !== String(image.sample_id)) {
+      const picture = element('img');
+      Object.assign(picture, { src: image.image, alt: '' });
+      picture.dataset.sampleId = image.sample_id;
+      picture.classList.toggle('pixelated', Math.max(image.width, image.height) <= 128);
+      this.$('.review-image').replaceChildren(picture);
+      this.shownAt = performance.now();
+    }
+    this.$('.review-name').textContent = `${image.name} · ${number(this.count)} to review`;
+    this.$('.review-said').replaceChildren(...image.answers.map((answer) => this.said(answer)));
+    const { majority } = image;
+    for (const button of this.root.querySelectorAll('.review-class')) {
+      button.classList.toggle('majority', majority?.kind === 'label' && Number(button.dataset.classId) === majority.class_id);
+    }
+  }
+
+  said({ who, kind, class_id: classId }) {
+    const line = element('li');
+    const what = element('b', '', kind === 'label' ? this.name(classId) : WORDS[kind]);
+    what.style.setProperty('--c', state().classes.find((c) => c.id === classId)?.colour ?? 'var(--quiet)');
+    line.append(element('span', '', who), what);
+    return line;
+  }
+
+  name(classId) {
+    return state().classes.find((c) => c.id === classId)?.name ?? 'an archived class';
+  }
+
+  classes(known) {
+    const listed = JSON.stringify(known.map((c) => [c.id, c.name, c.key, c.colour]));
+    if (listed === this.listed) return;
+    this.listed = listed;
+    this.byKey = new Map(known.filter((c) => c.key).map((c) => [c.key.toLowerCase(), c.id]));
+    const buttons = known.map((c) => {
+      const button = element('button', 'review-class');
+      Object.assign(button, { type: 'button', title: c.name });
+      button.dataset.classId = c.id;
+      button.style.setProperty('--c', c.colour);
+      button.append(element('kbd', '', c.key.toUpperCase()), element('span', '', c.name));
+      button.addEventListener('click', () => this.decide('label', c.id));
+      return button;
+    });
+    this.$('.review-classes').replaceChildren(...buttons);
+    if (this.image) this.paint();
+  }
+
+  toggleNames() {
+    this.names = !this.names;
+    this.$('.review-names').setAttribute('aria-pressed', String(this.names));
+    this.agreedAt = -AGREEMENT_EVERY;
+    this.fetch(this.image?.sample_id ?? null);
+    this.agree(state());
+  }
+
+  say(title, text) {
+    this.root.classList.add('empty');
+    this.$('.review-empty b').textContent = title;
+    this.$('.review-empty span').textContent = text;
+  }
+
+  tell(text) {
+    this.$('.review-say').textContent = text;
+  }
+
+  // ---------- keys ----------
+
+  /** A button keeps the focus after a mouse click, the tab's too, and Space or Enter would press it again. */
+  focus() {
+    requestAnimationFrame(() => {
+      if (this.root.offsetParent && !document.querySelector('dialog[open]')) this.root.focus({ preventScroll: true });
+    });
+  }
+
+  press(event) {
+    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
+    if (another || !this.root.offsetParent || isTyping(event.target) || document.querySelector('dialog[open]')) return;
+    if (event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ')) return;
+    const action = this.action(event.key.toLowerCase());
+    if (!action) return;
+    event.preventDefault();
+    if (!event.repeat) action();
+  }
+
+  action(key) {
+    const classId = this.byKey?.get(key);
+    if (classId !== undefined) return () => this.decide('label', classId);
+    const actions = {
+      enter: () => this.accept(),
+      ' ': () => this.leave(),
+      s: () => this.leave(),
+      u: () => this.decide('unsure'),
+      f: () => this.decide('flag'),
+      backspace: () => this.undo(),
+    };
+    if (key === 'n' && !this.byKey?.has('n')) return () => this.toggleNames();
+    return Object.hasOwn(actions, key) ? actions[key] : null;
+  }
+}
+
+function nothing(left) {
+  if (left) return ['The rest you left open', `${number(left)} ${left === 1 ? 'image waits' : 'images wait'}: a reload brings ${left === 1 ? 'it' : 'them'} back.`];
+  return ['Nothing to review', 'What people answer differently, are unsure of or flag appears here by itself.'];
+}

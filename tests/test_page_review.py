@@ -1,0 +1,94 @@
+"""The Review tab in a browser: an image, what people said, keys that decide."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pages import IGNORE_UNCLOSED, Visitors, press, served, small_project
+from playwright.sync_api import Browser, Page, expect
+
+from labeler import Project
+from storage import NewEvent
+
+pytestmark = IGNORE_UNCLOSED
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """Images 1 to 3 are disputed, 4 has a majority."""
+    with small_project(tmp_path / "project", n=40, classes=["cat", "dog", "owl"]) as p:
+        p.set_overlap(1, 2)
+        for sample_id in (1, 2, 3):
+            for who, class_id in (("ann", 1), ("bob", 2)):
+                p.store.record([NewEvent(f"{who}-{sample_id}", "label", sample_id, class_id, who, "tab")])
+        for who, class_id in (("ann", 1), ("bob", 1), ("cy", 3)):
+            p.store.record([NewEvent(f"{who}-4", "label", 4, class_id, who, "tab")])
+        yield p
+
+
+@pytest.fixture
+def visit(project: Project, browser: Browser) -> Iterator[Visitors]:
+    with served(project) as url:
+        visitors = Visitors(browser, url)
+        yield visitors
+        visitors.close()
+
+
+def review(page: Page) -> Page:
+    page.get_by_role("tab", name="Review").click()
+    expect(page.locator(".review-said li").first).to_be_visible()
+    return page
+
+
+def image(page: Page) -> str | None:
+    return page.locator(".review-image img").get_attribute("data-sample-id")
+
+
+def test_keys_decide_accept_leave_open_and_take_back(project: Project, visit: Visitors) -> None:
+    page = review(visit("eve"))
+    shown = page.locator(".review-image img")
+    expect(page.locator(".review-name")).to_contain_text("4 to review")
+    expect(page.locator(".review-said")).to_contain_text("Person A")
+    page.keyboard.press("3")
+    expect(shown).to_have_attribute("data-sample-id", "2")
+    assert project.store.labels() == {1: 3, 4: 1}
+    page.keyboard.press("Enter")
+    expect(page.locator(".review-say")).to_contain_text("No majority")
+    page.keyboard.press("Space")
+    expect(shown).to_have_attribute("data-sample-id", "3")
+    page.keyboard.press("2")
+    expect(shown).to_have_attribute("data-sample-id", "4")
+    page.keyboard.press("Backspace")
+    expect(shown).to_have_attribute("data-sample-id", "3")
+    assert project.store.labels() == {1: 3, 4: 1}
+    page.keyboard.press("1")
+    expect(shown).to_have_attribute("data-sample-id", "4")
+    page.keyboard.press("Enter")
+    expect(page.locator(".review-empty")).to_contain_text("The rest you left open")
+    assert project.store.labels() == {1: 3, 3: 1, 4: 1}
+    assert [(e.kind, e.annotator, e.review) for e in project.store.events(after=9)] == [
+        ("label", "eve", True), ("label", "eve", True), ("undo", "eve", True), ("label", "eve", True),
+        ("label", "eve", True),
+    ]  # fmt: skip
+
+
+def test_names_are_shown_when_asked_for(visit: Visitors) -> None:
+    page = review(visit("eve"))
+    page.keyboard.press("n")
+    expect(page.locator(".review-said")).to_contain_text("ann")
+    expect(page.locator(".review-agreement")).to_contain_text("On 4 images")
+
+
+def test_labels_go_to_the_label_tab_alone_while_that_is_in_sight(project: Project, visit: Visitors) -> None:
+    page = visit("eve")
+    before = project.store.last_event_id()
+    asked = press(page, "1")
+    expect(page.locator(".save")).to_have_text("All saved", timeout=10_000)
+    [event] = project.store.events(after=before)
+    assert (event.sample_id, event.review) == (asked, False)
+    expect(page.get_by_role("tab", name="Review")).to_have_attribute("data-waiting", "4")
+
+
+def test_it_fits_a_telephone(visit: Visitors) -> None:
+    page = review(visit("eve", width=390, height=844))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
