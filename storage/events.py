@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, and_, exists, func, literal, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import ACTIVE, annotator_ids, counted_as, roots, shown
 from storage.database import Database, values_of
+from storage.dialects import insert
 from storage.past import there
 from storage.samples import CHUNK, SAMPLE_COLUMNS
 from storage.tables import annotators, classes, events, leases, sample_states, samples
@@ -23,7 +23,7 @@ ALREADY_UNDONE = "retracts nothing: already undone"
 NOTHING_TO_UNDO = "retracts nothing yet: no such event"
 STATE_COLUMNS = [column.name for column in sample_states.c]
 # What an Event is made of, in the order of its fields.
-_IN_PLACE_OF = {"annotator_id": annotators.c.name, "paused": sa.type_coerce(events.c.paused, sa.Boolean)}
+_IN_PLACE_OF = {"annotator_id": annotators.c.name, "paused": events.c.paused != 0}
 EVENT_COLUMNS: list[Any] = [_IN_PLACE_OF.get(column.name, column) for column in events.c]
 
 log = logging.getLogger(__name__)
@@ -168,8 +168,8 @@ class EventTables(Database):
             .order_by(then.c.sample_id)
         )
         n = len(EVENT_COLUMNS)
-        with self._reading() as db:
-            for row in db.execute(query.execution_options(yield_per=CHUNK)):
+        with self._reading() as db, db.execute(query.execution_options(yield_per=CHUNK)) as found:
+            for row in found:
                 yield Sample(*row[n:]), Event(*row[:n])
 
     def counts(self, at: Moment | None = None) -> dict[str, Any]:

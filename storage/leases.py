@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy import Connection, and_, func, literal, or_, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, and_, literal, or_, select
 
 from storage.classes import annotator_ids
 from storage.database import Database, values_of
+from storage.dialects import insert, listed
 from storage.events import LEASE_SECONDS
 from storage.tables import annotators, leases, sample_states, samples
 
@@ -87,11 +87,11 @@ def _growing_slices(wanted: Sequence[int] | np.ndarray, size: int) -> Iterator[l
 def _lease(db: Connection, wanted: list[int], n: int, annotator_id: int, client: str, seconds: float) -> list[int]:
     """One statement that picks and takes, so that no two holders can get the same sample."""
     now = time.time()
-    asked = func.json_each(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
+    asked = listed(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
     free = or_(leases.c.sample_id.is_(None), leases.c.expires <= now, _holder(annotator_id, client))
     chosen = (
         select(samples.c.id, literal(annotator_id), literal(client), literal(now + seconds))
-        .select_from(asked.join(samples, samples.c.id == asked.c.value))
+        .select_from(asked.join(samples, samples.c.id == sa.cast(asked.c.value, sa.BigInteger)))
         .outerjoin(sample_states, sample_states.c.sample_id == samples.c.id)
         .outerjoin(leases, leases.c.sample_id == samples.c.id)
         .where(samples.c.split != "gold", sample_states.c.sample_id.is_(None), free)

@@ -40,9 +40,9 @@ class PastTables(Database):
             return self.moment_after(0)
         standing: dict[int, dict[int, bool]] = defaultdict(dict)  # sample id -> {event id: it is a label}, oldest first
         labeled = most = 0
-        with self._reading() as db:
+        with self._reading() as db, db.execute(_changes()) as changes:
             counted = counted_as(db)
-            for event_id, kind, sample_id, class_id, target, undone_by in db.execute(_changes()):
+            for event_id, kind, sample_id, class_id, target, undone_by in changes:
                 decisions = standing[sample_id]
                 before = next(reversed(decisions.values()), False)
                 if kind == "undo":
