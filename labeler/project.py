@@ -53,7 +53,7 @@ class Project:
         try:
             place = folder / DATABASE if database is None else database
             store = Store.create(place, folder.name, classes, settings={"rng_seed": secrets.randbits(32)})
-        except (ValueError, OSError, ImportError):
+        except (ValueError, OSError, RuntimeError):
             if not existed:
                 folder.rmdir()
             raise

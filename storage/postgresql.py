@@ -24,7 +24,7 @@ try:
     import psycopg
     from psycopg import errors
 except ImportError as missing:
-    raise ImportError("PostgreSQL needs psycopg: pip install 'labeler[postgres]'.") from missing
+    raise RuntimeError("PostgreSQL needs psycopg. Install it: pip install 'psycopg[binary]'") from missing
 
 BUSY_SECONDS = 30  # how long a write waits for another one
 IDLE_SECONDS = 60  # how long a writer may say nothing, before the server takes its transaction back

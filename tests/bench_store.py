@@ -35,7 +35,8 @@ LABELS_AT_ONCE = 1000
 HEADER = """# {title}
 
 `{how}`: {n:,} images of 8x8 pixels, {labeled:,} labels,
-ten classes, {database}, {machine}. Each line is a process of its own. Milliseconds are of single calls: median, and the 95th percentile.
+ten classes, {database}, {machine}. Each line is a process of its own.
+Milliseconds are of single calls: median, and the 95th percentile.
 
 | what | seconds | p50 ms | p95 ms | memory MB |
 | :--- | ---: | ---: | ---: | ---: |

@@ -351,6 +351,19 @@ def test_a_database_of_another_encoding_and_one_where_we_may_not_create_are_refu
     assert "\n" not in str(refused.value)
 
 
+def test_without_psycopg_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labeler: Command
+) -> None:
+    monkeypatch.delitem(sys.modules, "storage.postgresql", raising=False)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    ended = labeler("new", tmp_path / "p", "--classes", "a", "--database", "postgresql://host/db")
+    assert (ended.code, ended.err) == (
+        1,
+        "labeler: PostgreSQL needs psycopg. Install it: pip install 'psycopg[binary]'\n",
+    )
+    assert not (tmp_path / "p").exists()
+
+
 # ---------- passwords ----------
 
 
