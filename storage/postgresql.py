@@ -184,6 +184,7 @@ class PostgreSQL:
         """Without a question to the server. False when it is gone."""
         try:
             looker.pgconn.consume_input()
+            looker.pgconn.consume_input()  # the end of a connection is behind the server's farewell
         except psycopg.OperationalError:
             return False
         while looker.pgconn.notifies():
