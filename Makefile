@@ -59,11 +59,12 @@ bench-idle: install
 bench-discovery: install
 	$(BIN)/python -P tests/bench_discovery.py $(FASHION_MNIST) $(CASES)
 
-# A million images in one record: import, next image, label, status, export; IMAGES=100000 for fewer.
+# A million images in one record: import, next image, label, status, export; IMAGES=100000 for fewer. DATABASE=postgresql
+# measures it there.
 bench-store: install
-	$(BIN)/python -P tests/bench_store.py $(IMAGES)
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_store.py $(IMAGES)
 
-# Sixteen clients on one record: docs/benchmarks/leases.md. A minute or two.
+# Sixteen clients on one record: docs/benchmarks/leases.md. A minute or two. DATABASE=postgresql for that one.
 bench-leases: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_leases.py $(SAMPLES)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from labeler.project import DATABASE, Project
+from labeler.project import DATABASE, Project, must_be_server, remember
 from labeler.published import ARRAYS, MODEL
 from storage import Store
 from storage.processes import runs
@@ -167,22 +167,34 @@ def _stream(f: Any, to: Any, told: Callable[[int], None], at_most: int | None = 
 # ---------- in ----------
 
 
-def restore(archive: Path, folder: Path, on_progress: Progress | None = None) -> Copied:
-    """A backup as the new project `folder`, which appears when every file was found to be what was backed up."""
+def restore(archive: Path, folder: Path, on_progress: Progress | None = None, database: str | None = None) -> Copied:
+    """A backup as the new project `folder`, which appears when every file was found to be what was backed up.
+
+    `database`: the URL of a PostgreSQL database to have the record, wherever it was when it was backed up.
+    """
     archive, folder = archive.expanduser(), folder.expanduser().absolute()
+    if database is not None:
+        must_be_server(database)
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists already. Choose a new folder.")
     if not archive.is_file():
         raise FileNotFoundError(f"There is no file {archive}.")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with _draft(folder) as draft:
+        copied = _extracted(archive, draft / "project", on_progress)
+        with _moved(draft / "project", database, folder.name):
+            os.rename(draft / "project", folder)
+    return copied
+
+
+def _extracted(archive: Path, folder: Path, on_progress: Progress | None) -> Copied:
     try:
-        with zipfile.ZipFile(archive) as opened, _draft(folder) as draft:
+        with zipfile.ZipFile(archive) as opened:
             copied = _manifest(opened)
             told = _Told(sum(one["size"] for one in copied.files.values()), on_progress)
             for name, expected in copied.files.items():
-                _extract(opened, draft / "project" / name, name, expected, told)
-            _must_be_sound(draft / "project", copied)
-            os.rename(draft / "project", folder)
+                _extract(opened, folder / name, name, expected, told)
+            _must_be_sound(folder, copied)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{archive} is damaged or no backup ({error}). Use another one.") from error
     except ValueError as error:
@@ -235,6 +247,19 @@ def _must_be_sound(folder: Path, copied: Copied) -> None:
             raise ValueError(f"it lacks {min(unknown)}")
         # Tabs that are open on the project that was lost must not write here: ids given since mean other images now.
         store.set_setting("page_key", secrets.token_hex(8))
+
+
+@contextmanager
+def _moved(folder: Path, database: str | None, name: str) -> Iterator[None]:
+    """The record on PostgreSQL where that is asked for, for good when the block ends well."""
+    if database is None:
+        yield
+        return
+    with Store.copied(folder / DATABASE, database, name) as store:
+        for file in folder.glob(f"{DATABASE}*"):
+            file.unlink()
+        remember(folder, store.place)
+        yield
 
 
 # ---------- both ----------

@@ -1,5 +1,7 @@
 """One project is one folder: labels.db, images/, models/, cache/. It can be zipped, moved and opened elsewhere."""
 
+import os
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from labeler.working import WorkingImages
 
 DATABASE = "labels.db"
+ELSEWHERE = "labels.url"  # instead of it: one line, where the database is; never with a password
+PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&](ssl)?password=")
 Progress = Callable[[int, int], None]
 
 
@@ -30,10 +34,15 @@ class Project:
         self._published: Published | None = None
 
     @classmethod
-    def create(cls, folder: Path | str, classes: Sequence[str]) -> Self:
-        """A new project in a new or empty folder. Imports may add classes later."""
+    def create(cls, folder: Path | str, classes: Sequence[str], database: str | None = None) -> Self:
+        """A new project in a new or empty folder. Imports may add classes later.
+
+        `database`: the URL of a PostgreSQL database, in which the record gets a schema of its own.
+        """
+        if database is not None:
+            must_be_server(database)
         folder = Path(folder).expanduser().resolve()
-        if (folder / DATABASE).exists():
+        if (folder / DATABASE).exists() or (folder / ELSEWHERE).exists():
             raise ValueError(f"{folder} holds a project already. Open it, or choose a new folder.")
         if folder.exists() and (
             not folder.is_dir() or any(not entry.name.startswith(".") for entry in folder.iterdir())
@@ -42,21 +51,24 @@ class Project:
         existed = folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            store = Store.create(folder / DATABASE, folder.name, classes, settings={"rng_seed": secrets.randbits(32)})
-        except ValueError:
+            place = folder / DATABASE if database is None else database
+            store = Store.create(place, folder.name, classes, settings={"rng_seed": secrets.randbits(32)})
+        except (ValueError, OSError, RuntimeError):
             if not existed:
                 folder.rmdir()
             raise
+        if database is not None:
+            remember(folder, store.place)
         return cls(folder, store)
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
         folder = Path(folder).expanduser().resolve()
-        if not (folder / DATABASE).is_file():
+        if not is_project(folder):
             raise FileNotFoundError(
                 f"{folder} is not a Labeler project: it has no {DATABASE}. Make one: labeler new PROJECT --classes a,b"
             )
-        return cls(folder, Store.open(folder / DATABASE))
+        return cls(folder, Store.open(place_of(folder)))
 
     @property
     def name(self) -> str:
@@ -111,3 +123,39 @@ class Project:
         """The newest version of the model; None before the first."""
         self._published = newest(self.folder, self.store, self._published)
         return self._published
+
+
+def is_project(folder: Path) -> bool:
+    """Whether the folder holds a record, or says where it is."""
+    return (folder / DATABASE).is_file() or (folder / ELSEWHERE).is_file()
+
+
+def place_of(folder: Path) -> Path | str:
+    """Where the record of a project is: a file, or a URL. ValueError where it is in two places, or in none."""
+    file, elsewhere = folder / DATABASE, folder / ELSEWHERE
+    if not elsewhere.is_file():
+        return file
+    if file.is_file():
+        raise ValueError(f"{folder} has both {DATABASE} and {ELSEWHERE}. Move away the one that is not its record.")
+    url = elsewhere.read_text(encoding="utf-8").strip()
+    if "://" not in url or len(url.split()) != 1:
+        raise ValueError(f"{elsewhere} does not hold the URL of a database. Restore it from a backup.")
+    if os.name == "posix" and elsewhere.stat().st_mode & 0o077 and PASSWORD.search(url):
+        raise ValueError(f"{elsewhere} holds a password that others may read. Take it out: ~/.pgpass is for it.")
+    return url
+
+
+def must_be_server(database: str) -> None:
+    """The URL itself is not shown: there may be a password in it."""
+    if not re.match(r"postgres(ql)?(\+\w+)?://", database):
+        raise ValueError("The database of a team is on PostgreSQL: postgresql+psycopg://USER@HOST/DATABASE.")
+
+
+def remember(folder: Path, url: str) -> None:
+    """All of the file or none of it, for nobody else to read."""
+    draft = folder / f".{ELSEWHERE}.{os.getpid()}"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(f"{url}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / ELSEWHERE)

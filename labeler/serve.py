@@ -169,7 +169,11 @@ class Trainer:
             self._ending.wait(wait)
 
     def _another_trains(self) -> bool:
-        known = self.project.store.process("trainer")
+        try:
+            known = self.project.store.process("trainer")
+        except Exception:  # a lock, a database that is away: it is asked again
+            log.exception("Whether another trainer is at work could not be read.")
+            return True
         return known is not None and bool(known["alive"])
 
     def _live(self) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, func, literal, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Database
+from storage.dialects import insert
 from storage.tables import annotators, class_events, classes, events
 from storage.values import Class, ClassEvent
 

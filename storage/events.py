@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, func, literal, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import ACTIVE, annotator_ids, counted_as, roots, shown
 from storage.database import Database, values_of
+from storage.dialects import insert
 from storage.past import there
 from storage.samples import CHUNK, SAMPLE_COLUMNS
 from storage.seats import may_have
@@ -26,8 +26,8 @@ NOTHING_TO_UNDO = "retracts nothing yet: no such event"
 # What an Event is made of, in the order of its fields.
 _IN_PLACE_OF = {
     "annotator_id": annotators.c.name,
-    "paused": sa.type_coerce(events.c.paused, sa.Boolean),
-    "review": sa.type_coerce(events.c.review, sa.Boolean),
+    "paused": events.c.paused != 0,
+    "review": events.c.review != 0,
 }
 EVENT_COLUMNS: list[Any] = [_IN_PLACE_OF.get(column.name, column) for column in events.c]
 
@@ -185,11 +185,12 @@ class EventTables(Database):
                 .add_columns(then.c.kind, *SAMPLE_COLUMNS)
                 .order_by(then.c.sample_id)
             )
-            for row in db.execute(query.execution_options(yield_per=CHUNK)):
-                event = Event(*row[:n])
-                if row[n] == DISPUTED:
-                    event = replace(event, kind=DISPUTED, class_id=None)
-                yield Sample(*row[n + 1 :]), event
+            with db.execute(query.execution_options(yield_per=CHUNK)) as found:
+                for row in found:
+                    event = Event(*row[:n])
+                    if row[n] == DISPUTED:
+                        event = replace(event, kind=DISPUTED, class_id=None)
+                    yield Sample(*row[n + 1 :]), event
 
     def counts(self, at: Moment | None = None) -> dict[str, Any]:
         """How many samples there are, or were, of each split and in each state. Gold ones are not among the open.

@@ -11,7 +11,7 @@ from storage.values import STATE_KINDS, NewEvent
 class GroupTables(EventTables):
     def group_id(self, beginning: str) -> str:
         """The group whose id begins like this. KeyError for none; ValueError for more than one."""
-        query = select(events.c.group_id).distinct().where(events.c.group_id.startswith(beginning, autoescape=True))
+        query = select(events.c.group_id).distinct().where(events.c.group_id.istartswith(beginning, autoescape=True))
         with self._reading() as db:
             found = list(db.scalars(query.order_by(events.c.group_id).limit(2)))
         if not beginning or not found:

@@ -50,8 +50,8 @@ class HistoryTables(Database):
         if since is not None:
             query = query.where(events.c.time >= since)
         n = len(EVENT_COLUMNS)
-        with self._reading() as db:
-            for row in db.execute(query.execution_options(yield_per=CHUNK)):
+        with self._reading() as db, db.execute(query.execution_options(yield_per=CHUNK)) as found:
+            for row in found:
                 yield Entry(Event(*row[:n]), *row[n:])
 
     def ids_by_name(self, name: str) -> list[int]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy import Connection, and_, func, literal, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, and_, literal, select
 
 from storage.classes import annotator_ids
 from storage.database import Database, values_of
+from storage.dialects import insert, listed
 from storage.events import LEASE_SECONDS
 from storage.seats import may_have
 from storage.states import Rules, rules_at
@@ -18,7 +18,9 @@ from storage.tables import annotators, leases, samples
 
 # Of samples that somebody took: what is left there of others can no longer be renewed.
 RUN_OUT = sa.delete(leases).where(
-    leases.c.sample_id.in_(select(func.json_each(sa.bindparam("taken")).table_valued("value").c.value)),
+    leases.c.sample_id.in_(
+        select(sa.cast(listed(sa.bindparam("taken", type_=sa.Text)).table_valued("value").c.value, sa.BigInteger))
+    ),
     leases.c.annotator_id != sa.bindparam("me"),
     leases.c.expires <= sa.bindparam("now"),
 )
@@ -100,10 +102,10 @@ def _lease(
 ) -> list[int]:
     """One statement that picks and takes, so that no two holders can get the same sample."""
     now = time.time()
-    asked = func.json_each(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
+    asked = listed(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
     chosen = (
         select(samples.c.id, literal(annotator_id), literal(client), literal(now + seconds))
-        .select_from(asked.join(samples, samples.c.id == asked.c.value))
+        .select_from(asked.join(samples, samples.c.id == sa.cast(asked.c.value, sa.BigInteger)))
         .where(samples.c.split != "gold", may_have(rules, annotator_id, client, now))
         .order_by(asked.c.key)
         .limit(n)

@@ -42,13 +42,14 @@ class PastTables(Database):
             return self.moment_after(0)
         with self._reading() as db:
             tally, most = _Tally(db), 0
-            for row in db.execute(_changes()):
-                tally.take(row)
-                most = max(most, tally.labeled)
-                if tally.labeled == n:
-                    break
-            else:
-                raise ValueError(f"There never were {n:,} labels at one time; the most were {most:,}.")
+            with db.execute(_changes()) as changes:
+                for row in changes:
+                    tally.take(row)
+                    most = max(most, tally.labeled)
+                    if tally.labeled == n:
+                        break
+                else:
+                    raise ValueError(f"There never were {n:,} labels at one time; the most were {most:,}.")
         return self.moment_after(row.id)
 
     def annotators_at(self, moment: Moment) -> list[str]:

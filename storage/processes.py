@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Database
+from storage.dialects import insert
 from storage.tables import processes, settings, versions
 from storage.values import AlreadyRunning, Moment, Version
 
@@ -21,11 +21,11 @@ SILENT_SECONDS = 10  # a holder whose heartbeat is older than this is taken for 
 class ProcessTables(Database):
     def hold(self, role: str, holder: str, info: dict[str, Any]) -> None:
         """Become the only `role` ('server', 'trainer') of this project; AlreadyRunning when another one lives."""
-        now = time.time()
         with self._writing() as db:
+            now = self._dialect.clock(db)
             row = db.execute(select(processes).where(processes.c.role == role)).first()
-            if row is not None and row.holder != holder and _alive(row):
-                raise AlreadyRunning(role, _described(row))
+            if row is not None and row.holder != holder and _alive(row, now):
+                raise AlreadyRunning(role, _described(row, now))
             values = {
                 "role": role,
                 "holder": holder,
@@ -40,9 +40,9 @@ class ProcessTables(Database):
 
     def heartbeat(self, role: str, holder: str, info: dict[str, Any]) -> bool:
         """Say that we live and how we are. False when another one has taken the role over."""
-        values = {"heartbeat": time.time(), "info": json.dumps(info)}
         mine = (processes.c.role == role, processes.c.holder == holder)
         with self._writing(durable=False) as db:
+            values = {"heartbeat": self._dialect.clock(db), "info": json.dumps(info)}
             return db.execute(sa.update(processes).where(*mine).values(values)).rowcount == 1
 
     def let_go(self, role: str, holder: str) -> None:
@@ -53,7 +53,7 @@ class ProcessTables(Database):
         """What the newest holder said about itself, with `alive` and `heartbeat` (seconds since 1970)."""
         with self._reading() as db:
             row = db.execute(select(processes).where(processes.c.role == role)).first()
-        return _described(row) if row is not None else None
+            return _described(row, self._dialect.clock(db)) if row is not None else None
 
 
 class VersionTables(Database):
@@ -123,15 +123,13 @@ def _version(row: sa.Row[Any]) -> Version:
     return Version(**{**row._mapping, "metrics": json.loads(row.metrics), "pruned": bool(row.pruned)})
 
 
-def _described(row: sa.Row[Any]) -> dict[str, Any]:
+def _described(row: sa.Row[Any], now: float) -> dict[str, Any]:
     known = {name: row._mapping[name] for name in ("holder", "pid", "host", "started", "heartbeat")}
-    return {**known, **json.loads(row.info), "alive": _alive(row)}
+    return {**known, **json.loads(row.info), "alive": _alive(row, now)}
 
 
-def _alive(row: sa.Row[Any]) -> bool:
-    if (
-        abs(time.time() - row.heartbeat) >= SILENT_SECONDS
-    ):  # one from the future was written before a clock was set back
+def _alive(row: sa.Row[Any], now: float) -> bool:
+    if abs(now - row.heartbeat) >= SILENT_SECONDS:  # one from the future was written before a clock was set back
         return False
     return row.host != socket.gethostname() or runs(row.pid)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, or_, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import KEPT, derived_classes
 from storage.database import Database
+from storage.dialects import insert
 from storage.migrations import m0001_first, m0003_class_events, m0004_overlap
 from storage.states import derive_states, derived, derived_open, rules_at
 from storage.tables import classes, imports, leases, open_answers, processes, sample_states, samples
@@ -24,15 +24,15 @@ class RepairTables(Database):
     def repair(self) -> list[str]:
         """Mend what can be, in one transaction; what was done, one line each. Events are never touched.
 
-        A database that SQLite itself finds damaged is left as it is: writing would make it worse.
+        A database that finds itself damaged is left as it is: writing would make it worse.
         """
         done: list[str] = []
         with self._reading() as db:  # labels may be written meanwhile
-            if [row[0] for row in db.exec_driver_sql("PRAGMA integrity_check")] != ["ok"]:
+            if self._dialect.integrity(db):
                 return done
         with self._writing() as db:
-            for name in missing_triggers(db):
-                db.exec_driver_sql(next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
+            for name in missing_triggers(self._dialect.triggers(db)):
+                self._dialect.run(db, next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
                 done.append(f"The trigger {name} was missing and keeps events from being changed again.")
             if wrong := wrong_states(db):
                 derive_states(db, wrong)
@@ -95,8 +95,7 @@ def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:
     return len(rows)
 
 
-def missing_triggers(db: Connection) -> list[str]:
-    there = set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
+def missing_triggers(there: set[str]) -> list[str]:
     return sorted(TRIGGERS - there)
 
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.classes import counted_as
 from storage.database import Database, values_of
@@ -37,8 +36,12 @@ class SampleTables(Database):
                 if row.split not in SPLITS:
                     raise ValueError(f"{row.split!r} is not a split; one of {', '.join(SPLITS)} is.")
             with self._writing() as db:
-                statement = insert(samples).on_conflict_do_nothing(index_elements=[samples.c.sha256])
-                added += db.execute(statement, [asdict(row) for row in chunk]).rowcount
+                same = samples.c.sha256.in_(values_of(row.sha256 for row in chunk))
+                known = set(db.scalars(select(samples.c.sha256).where(same)))
+                fresh = {row.sha256: row for row in reversed(chunk) if row.sha256 not in known}  # the first of a pair
+                if fresh:
+                    db.execute(sa.insert(samples), [asdict(row) for row in chunk if fresh.get(row.sha256) is row])
+                added += len(fresh)
             seen += len(chunk)
             if on_progress:
                 on_progress(seen)

@@ -45,7 +45,7 @@ class Store(
     def create(
         cls, database: Path | str, name: str, classes: Sequence[str] = (), settings: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new record at this path (of a labels.db) with these classes. ValueError when there is one already."""
+        """A new record at this path (of a labels.db) or URL. ValueError when there is one already."""
 
         def fill(store: Self) -> None:
             store.add_classes(classes)
@@ -67,15 +67,14 @@ class Store(
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; empty when all is well."""
         with self._reading() as db:
-            problems = [f"SQLite: {row[0]}" for row in db.exec_driver_sql("PRAGMA integrity_check") if row[0] != "ok"]
-            for row in db.exec_driver_sql("PRAGMA foreign_key_check"):
-                problems.append(f"Row {row[1]} of {row[0]} points at a row of {row[2]} that is not there.")
+            on = self._dialect
+            problems = [*on.integrity(db), *on.references(db), *on.settings(db)]
             for sample_id in wrong_states(db):
                 problems.append(f"The state of sample {sample_id} does not follow from its events.")
             for class_id in wrong_classes(db):
                 problems.append(f"The class with id {class_id} does not follow from its events.")
             for sample_id in held_for_ever(db):
                 problems.append(f"Sample {sample_id} is never asked: its lease was made while the clock was wrong.")
-            for name in missing_triggers(db):
+            for name in missing_triggers(on.triggers(db)):
                 problems.append(f"The trigger {name}, which keeps events from being changed, is missing.")
         return problems

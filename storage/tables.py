@@ -1,6 +1,12 @@
 """The tables, for writing statements. What makes them is in migrations/: a test holds the two together."""
 
-from sqlalchemy import Column, Float, Integer, MetaData, Table, Text
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import BigInteger as Integer  # 64 bits, as SQLite's are
+from sqlalchemy import Column, Float, MetaData, Table, Text
+
+APPLICATION = "labeler"
 
 metadata = MetaData()
 
@@ -195,3 +201,11 @@ settings = Table(
     Column("key", Text, primary_key=True),
     Column("value", Text),
 )
+
+
+def schema_in(meta_rows: Iterable[Any]) -> int | None:
+    """The number of the last migration that (key, value) of `meta` tell of; None where they are not ours."""
+    rows = {str(key): str(value) for key, value in meta_rows}
+    if rows.get("application") != APPLICATION or not rows.get("schema", "").isdecimal():
+        return None
+    return int(rows["schema"])

@@ -1,6 +1,7 @@
 """Sixteen clients ask and label one record as fast as they can, some of them walk away: is anything served twice?
 
     make bench-leases            (or: python tests/bench_leases.py [samples: 4000])
+    DATABASE=postgresql make bench-leases            (a private server; or DATABASE=the URL of another one)
 
 Once with 16 threads of one process, once with 16 processes. Each client keeps a queue as the page does, `ask_many` and
 `commit`, gives back what is not on screen whenever a new ranking is out, and notes when a sample became its own and
@@ -9,6 +10,7 @@ come to others, and not before they run out. Twice means that two clients had a 
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,30 +30,41 @@ from storage import NewEvent, Store
 CLIENTS, AHEAD = 16, 4
 SHORT = 0.3  # seconds that those who walk away hold a sample
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "leases.md"
+HOW = {"SQLite": "make bench-leases", "PostgreSQL": "DATABASE=postgresql make bench-leases"}
 Held = tuple[int, str, float, float]  # sample id, client, from, to: seconds of the machine's own clock
 
 
 def main(samples: int) -> None:
     rows = []
-    for kind in ("threads", "processes"):
-        with tempfile.TemporaryDirectory() as folder:
-            rows.append(measure(Path(folder), kind, samples))
-            print(json.dumps(rows[-1]), flush=True)
-    names = list(rows[0])
-    lines = ["# Leases under load", "", *(__doc__ or "").splitlines()[4:], ""]
-    lines += ["| " + " | ".join(names) + " |", "| :--- " + "| ---: " * (len(names) - 1) + "|"]
-    lines += ["| " + " | ".join(f"{row[name]:,}" if row[name] != row["clients"] else row[name] for name in names) + " |"
-              for row in rows]  # fmt: skip
-    REPORT.write_text("\n".join([*lines, "", "`make bench-leases`, two cores shared with other work.", ""]))
+    from postgres import chosen
+
+    with chosen(os.environ.get("DATABASE", "")) as url:
+        for kind in ("threads", "processes"):
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(measure(Path(folder), kind, samples, url=url))
+                print(json.dumps(rows[-1]), flush=True)
+    write(rows, "PostgreSQL" if url else "SQLite")
     if any(row[name] for row in rows for name in ("twice", "errors", "lost", "doubled")):
         sys.exit(1)
 
 
-def measure(folder: Path, kind: str, samples: int, clients: int = CLIENTS) -> dict[str, Any]:
+def write(rows: list[dict[str, Any]], database: str) -> None:
+    """The part of this database; the other one stays."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "| :--- " + "| ---: " * (len(names) - 1) + "|"]
+    lines += ["| " + " | ".join(f"{row[name]:,}" if row[name] != row["clients"] else row[name] for name in names) + " |"
+              for row in rows]  # fmt: skip
+    head = "\n".join(["# Leases under load", "", *(__doc__ or "").splitlines()[5:], ""])
+    parts = dict(part.split("\n", 1) for part in REPORT.read_text().split("\n## ")[1:]) if REPORT.is_file() else {}
+    parts[database] = "\n".join(["", *lines, "", f"`{HOW[database]}`, two cores shared with other work.", ""])
+    REPORT.write_text("\n".join([head, *(f"## {name}\n{parts[name]}" for name in HOW if name in parts)]))
+
+
+def measure(folder: Path, kind: str, samples: int, clients: int = CLIENTS, url: str | None = None) -> dict[str, Any]:
     """The tally of one run: all samples labeled by so many threads or processes."""
     from pages import publish_version, small_project  # here, as clients need no gradio, which takes seconds
 
-    with small_project(folder / "project", samples) as project:
+    with small_project(folder / "project", samples, database=url) as project:
         publish_version(project, 1)
         run = in_threads if kind == "threads" else in_processes
         with walking_away(project) as abandoned:
@@ -160,7 +173,7 @@ def walking_away(project: Project) -> Iterator[list[Held]]:
     ended = threading.Event()
 
     def away(name: str) -> None:
-        with Store.open(project.folder / "labels.db") as store:
+        with Store.open(project.store.place) as store:
             while not ended.wait(0.05):
                 wanted = store.open_ids("pool")[:3]
                 before = time.monotonic()

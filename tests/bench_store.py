@@ -1,13 +1,16 @@
 """A million images in one record: import, next sample, label, status, export, with the memory that each process took.
 
     make bench-store           (or: python tests/bench_store.py [images: 1000000])
+    DATABASE=postgresql make bench-store IMAGES=100000           (a private server; or DATABASE=the URL of another one)
 
 Images of 8x8 pixels, ten classes, and a version with random probabilities in place of a trained one, so that nothing
 but the record, the loop and the disk is measured. Each line is a process of its own; its memory is the largest resident
-set. The table goes to docs/benchmarks/store.md. Everything else is removed at the end.
+set. The table goes to docs/benchmarks/store.md, or
+store-postgresql.md. Everything else is removed at the end.
 """
 
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -29,10 +32,11 @@ CLASSES = [str(k) for k in range(10)]
 ASKED = 1000  # labels by the page's own calls, after each of them one image more
 LABELED = 200_000  # labels in the record when status and export are measured, or a fifth of the images
 LABELS_AT_ONCE = 1000
-HEADER = """# A million images in one record
+HEADER = """# {title}
 
-`make bench-store`: {n:,} images of 8x8 pixels, {labeled:,} labels, ten classes, SQLite, {machine}. Each line is a
-process of its own. Milliseconds are of single calls: median, and the 95th percentile.
+`{how}`: {n:,} images of 8x8 pixels, {labeled:,} labels,
+ten classes, {database}, {machine}. Each line is a process of its own.
+Milliseconds are of single calls: median, and the 95th percentile.
 
 | what | seconds | p50 ms | p95 ms | memory MB |
 | :--- | ---: | ---: | ---: | ---: |
@@ -156,12 +160,12 @@ def line(what: str, found: dict[str, Any], calls: str | None = None) -> str:
     return f"| {what} | | {p50:.1f} | {p95:.1f} | {found['megabytes']:.0f} |"
 
 
-def main(n: int) -> None:
+def main(n: int, url: str | None) -> None:
     labeled = min(LABELED, n // 5)
     with tempfile.TemporaryDirectory(dir=".") as temporary:
         folder, source = Path(temporary) / "project", Path(temporary) / "many.npz"
         make_images(n, source)
-        Project.create(folder, CLASSES).close()
+        Project.create(folder, CLASSES, url).close()
         lines = [line("`labeler import`", command("import", folder, source, "--measure-share", "0"))]
         lines.append(line("`labeler check`", command("check", folder)))
         apart("publish_some_version", folder)
@@ -186,8 +190,13 @@ def main(n: int) -> None:
                 )
             )
     machine = f"{platform.machine()}, Python {platform.python_version()}"
-    text = HEADER.format(n=n, labeled=labeled, machine=machine) + "\n".join([*lines, ""])
-    Path("docs/benchmarks/store.md").write_text(text, encoding="utf-8")
+    names = {"title": "A million images in one record", "how": "make bench-store", "database": "SQLite"}
+    if url is not None:
+        names = {"title": f"{n:,} images on PostgreSQL", "how": f"DATABASE=postgresql make bench-store IMAGES={n}"}
+        names["database"] = "PostgreSQL on the same machine's disk, by its Unix socket"
+    text = HEADER.format(**names, n=n, labeled=labeled, machine=machine) + "\n".join([*lines, ""])
+    out = Path("docs/benchmarks") / ("store.md" if url is None else "store-postgresql.md")
+    out.write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -195,4 +204,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1 and not sys.argv[1].isdecimal():
         print(json.dumps(child(*sys.argv[1:])))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+        from postgres import chosen
+
+        with chosen(os.environ.get("DATABASE", "")) as url:
+            main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, url)

@@ -1,11 +1,13 @@
 """Fixtures that more than one file of tests uses: small images, a small project, the command line."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +25,10 @@ from labeler.__main__ import run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Playwright
+    from postgres import Server
 
     from model.evaluation import Judge
+    from storage import Store
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,62 @@ class Ended:
 
 def noise_image(rng_seed: int, side: int = 8) -> np.ndarray:
     return np.random.default_rng(rng_seed).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[Server]":
+    """A server of this session's own; who asks for it is skipped where there can be none."""
+    from postgres import NoServer, server
+
+    with ExitStack() as stack:
+        try:
+            import psycopg  # noqa: F401
+
+            found = stack.enter_context(server())
+        except (NoServer, ImportError) as why:
+            pytest.skip(f"not tested on PostgreSQL: {why}")
+        yield found
+
+
+DATABASES = ["sqlite", "postgresql"]
+
+
+def place(request: pytest.FixtureRequest, folder: Path) -> Path | str:
+    """Where a record may be made: of a fixture whose parameters are DATABASES."""
+    if request.param == "sqlite":
+        return folder / "labels.db"
+    found: Server = request.getfixturevalue("postgresql")
+    return found.url(f"t{secrets.token_hex(8)}")
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """A path or a URL at which there is no record yet; the test runs once with each."""
+    return place(request, tmp_path)
+
+
+def server_url(database: Path | str) -> str | None:
+    """What `Project.create` takes: None where the record is to be in the project's folder."""
+    return database if isinstance(database, str) else None
+
+
+def on_sqlite(store: "Store") -> bool:
+    return "://" not in store.place
+
+
+def by_hand(store: "Store", *statements: str) -> None:
+    """Done to the tables by somebody else, as by a shell of the database: each statement on its own."""
+    with store._engine.connect() as db:
+        if not on_sqlite(store):
+            db.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=False)
+        for statement in statements:
+            with db.begin():
+                db.exec_driver_sql(statement)
+
+
+def drop_trigger(store: "Store", name: str) -> None:
+    on = "" if on_sqlite(store) else f" ON {name.rpartition('_keep_')[0]}"
+    by_hand(store, f"DROP TRIGGER {name}{on}")
 
 
 @pytest.fixture

@@ -32,12 +32,17 @@ LOCAL = "http://127.0.0.1:7860"
 
 
 def small_project(
-    folder: Path, n: int = 200, classes: list[str] | None = None, side: int = 8, measure_share: float = 0
+    folder: Path,
+    n: int = 200,
+    classes: list[str] | None = None,
+    side: int = 8,
+    measure_share: float = 0,
+    database: str | None = None,
 ) -> Project:
     """`n` distinct gray images in the pool, none of them labeled."""
     images = np.random.default_rng(n).integers(0, 256, (n, side, side), dtype=np.uint8)
     np.savez(folder.parent / f"{folder.name}.npz", x=images)
-    project = Project.create(folder, classes or CLASSES)
+    project = Project.create(folder, classes or CLASSES, database)
     project.import_(folder.parent / f"{folder.name}.npz", measure_share=measure_share)
     return project
 

@@ -139,7 +139,7 @@ def publish_without_end(project: Project, ended: threading.Event) -> None:
 def test_a_database_is_copied_of_one_moment_though_it_changes_at_every_page(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.database.PAGES", 1)
+    monkeypatch.setattr("storage.sqlite.PAGES", 1)
     loop = project.loop("ann")
     loop.answer(1, "cat")
     steps: list[int] = []

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 from bench_leases import measure, twice
+from conftest import server_url
 
 CLEAN = {"twice": 0, "errors": 0, "lost": 0, "doubled": 0}
 
 
 @pytest.mark.parametrize(("kind", "samples"), [("threads", 400), ("processes", 200)])
-def test_sixteen_clients_at_once_never_have_the_same_sample(kind: str, samples: int, tmp_path: Path) -> None:
-    tally = measure(tmp_path, kind, samples)
+def test_sixteen_clients_at_once_never_have_the_same_sample(
+    kind: str, samples: int, database: Path | str, tmp_path: Path
+) -> None:
+    tally = measure(tmp_path, kind, samples, url=server_url(database))
     assert {name: tally[name] for name in CLEAN} == CLEAN
     assert tally["served"] >= samples
     assert tally["abandoned"] > 0

@@ -40,7 +40,7 @@ def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iter
 
 def record(project: Project, first: int, last: int) -> subprocess.Popen[bytes]:
     """Events first to last - 1, one by one, by a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", RECORD, str(project.store.path), str(first), str(last)])
+    return subprocess.Popen([sys.executable, "-c", RECORD, str(project.store.place), str(first), str(last)])
 
 
 @contextmanager

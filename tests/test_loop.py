@@ -2,16 +2,26 @@
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import server_url
 
 from labeler import Project
 from labeler.loop import Question
 from labeler.published import publish
 from storage import NewEvent
+
+
+@pytest.fixture
+def project(database: Path | str, tmp_path: Path, image_folder: Path) -> Iterator[Project]:
+    """The twelve images, unlabeled, all of them in the pool; classes cat and dog."""
+    with Project.create(tmp_path / "project", ["cat", "dog"], server_url(database)) as p:
+        p.import_(image_folder, measure_share=0)
+        yield p
 
 
 def publish_version(

@@ -148,8 +148,8 @@ def test_an_existing_database_is_not_made_again(database: Path) -> None:
 
 
 def test_a_url_of_another_kind_of_database_is_refused() -> None:
-    with pytest.raises(ValueError, match="not a SQLite file"):
-        Store.open("postgresql://host/labels")
+    with pytest.raises(ValueError, match="not on mysql"):
+        Store.open("mysql://host/labels")
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None and os.name != "posix", reason="needs a folder it may not write")

@@ -28,9 +28,9 @@ def rows(n: int, first: int = 0, **fields: object) -> list[NewSample]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(database: Path | str) -> Iterator[Store]:
     """Ten samples (ids 1 to 10) and three classes (ids 1 to 3)."""
-    with Store.create(tmp_path / "labels.db", "test", ["cat", "dog", "owl"]) as store:
+    with Store.create(database, "test", ["cat", "dog", "owl"]) as store:
         store.add_samples(rows(10))
         yield store
 

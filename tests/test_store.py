@@ -5,17 +5,22 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import DATABASES, by_hand, drop_trigger, on_sqlite, wait_for
+from conftest import place as place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import IntegrityError
 
 from storage import AlreadyRunning, NewEvent, NewSample, Store
 
+Create = Callable[[list[str]], Store]
 HOLDER = {"annotator": "ann", "client": "tab"}
 
 
@@ -25,11 +30,18 @@ def rows(n: int, first: int = 0, **fields: object) -> list[NewSample]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(database: Path | str) -> Iterator[Store]:
     """Ten samples (ids 1 to 10) and three classes (ids 1 to 3)."""
-    store = Store.create(tmp_path / "labels.db", "test", ["cat", "dog", "owl"])
-    store.add_samples(rows(10))
-    return store
+    with Store.create(database, "test", ["cat", "dog", "owl"]) as store:
+        store.add_samples(rows(10))
+        yield store
+
+
+@pytest.fixture
+def create(database: Path | str) -> Iterator[Create]:
+    """Makes a record with these classes; closed after the test."""
+    with ExitStack() as stack:
+        yield lambda names: stack.enter_context(Store.create(database, "test", names))
 
 
 def label(uid: str, sample_id: int, class_id: int = 1, **fields: object) -> NewEvent:
@@ -40,14 +52,14 @@ def undo(uid: str, of: str, sample_id: int) -> NewEvent:
     return NewEvent(uid, "undo", sample_id, annotator="ann", client="tab", undoes=of)
 
 
-def test_every_connection_writes_through_to_the_disk_and_begins_at_once(store: Store) -> None:
-    with store._writing() as db:
+def test_every_connection_writes_through_to_the_disk_and_begins_at_once(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "labels.db", "test") as store, store._writing() as db:
         pragmas = {
             name: db.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
         with pytest.raises(sqlite3.OperationalError, match="locked"):  # before anything was written
-            sqlite3.connect(store.path, timeout=0).execute("INSERT INTO settings VALUES ('a', '1')")
+            sqlite3.connect(store.place, timeout=0).execute("INSERT INTO settings VALUES ('a', '1')")
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
@@ -102,11 +114,9 @@ def test_an_event_that_makes_no_sense_is_refused(store: Store, wrong: NewEvent) 
 
 def test_events_cannot_be_changed_or_deleted(store: Store) -> None:
     store.record([label("a", 1)])
-    other = sqlite3.connect(store.path)
     for statement in ("UPDATE events SET class_id = 2", "DELETE FROM events"):
-        with pytest.raises(sqlite3.IntegrityError, match="only appended"):
-            other.execute(statement)
-    other.close()
+        with pytest.raises(IntegrityError, match="only appended"):
+            by_hand(store, statement)
 
 
 def test_undo_of_a_correction_brings_the_earlier_label_back(store: Store) -> None:
@@ -156,10 +166,12 @@ EVENTS = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Iterator[int]]]:
+@pytest.fixture(scope="module", params=DATABASES)
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Store, Iterator[int]]]:
     """One store for many examples, each with three samples of its own: making a database takes longer than a test."""
-    with Store.create(tmp_path_factory.mktemp("states") / "labels.db", "test", ["a", "b", "c"]) as store:
+    with Store.create(place_for(request, tmp_path_factory.mktemp("states")), "test", ["a", "b", "c"]) as store:
         store.add_samples(rows(300))
         yield store, iter(range(1, 300, 3))
 
@@ -226,8 +238,8 @@ def test_what_a_label_is_for_follows_from_its_sample_and_not_from_the_client(sto
     assert store.labels(None, split="measure") == {11: 1}
 
 
-def test_eight_threads_lease_distinct_samples(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "labels.db", "test", ["cat"])
+def test_eight_threads_lease_distinct_samples(create: Create) -> None:
+    store = create(["cat"])
     store.add_samples(rows(400))
     wanted = store.sample_ids()
 
@@ -250,8 +262,8 @@ def test_a_lease_passes_over_what_is_decided_gold_or_on_another_screen(store: St
     assert sorted(store.open_ids("pool")) == [7, 8, 9, 10]
 
 
-def test_a_lease_walks_a_long_ranking_to_its_end(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "labels.db", "test", ["cat"])
+def test_a_lease_walks_a_long_ranking_to_its_end(create: Create) -> None:
+    store = create(["cat"])
     store.add_samples(rows(3_000))
     store.record([label(f"{i}", i) for i in range(1, 2_999)])
     assert store.lease(store.sample_ids(), 4, **HOLDER) == [2_999, 3_000]
@@ -291,7 +303,7 @@ for i in range(30):
     store.record([NewEvent(f"{sys.argv[2]}-{i}", "label", i % 10 + 1, 1, sys.argv[2], "tab")])
 """
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, store.path, name], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", script, store.place, name], stderr=subprocess.PIPE, text=True)
         for name in ("ann", "bob")
     ]
     for i in range(30):
@@ -311,7 +323,7 @@ store = Store.open(sys.argv[1])
 for i in range(10_000):
     print(*store.record([NewEvent(f"u{i}", "label", i % 10 + 1, 1, "ann", "tab")]), flush=True)
 """
-    process = subprocess.Popen([sys.executable, "-c", script, store.path], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", script, store.place], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     acknowledged = [process.stdout.readline().strip() for _ in range(20)]
     process.kill()
@@ -328,19 +340,19 @@ def test_what_is_written_stays_though_this_process_opens_the_database_twice_and_
     come_and_go = "import sys; from storage import Store; print(Store.open(sys.argv[1]).labels())"
 
     def as_another_process_sees_it() -> str:
-        command = [sys.executable, "-c", come_and_go, str(store.path)]
+        command = [sys.executable, "-c", come_and_go, str(store.place)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     store.record([label("a", 1, 1)])
-    Store.open(store.path).close()
+    Store.open(store.place).close()
     assert as_another_process_sees_it() == "{1: 1}"
     store.record([label("b", 2, 2)])
     assert as_another_process_sees_it() == "{1: 1, 2: 2}"
 
 
-def test_class_names_are_kept_as_written(tmp_path: Path) -> None:
+def test_class_names_are_kept_as_written(create: Create) -> None:
     names = ["Cat", "cat", "a/b\\c", "\"quoted\" 'name'", "🐈‍⬛", "x" * 300, "CON", "..", "${alert(1)}", "=1+1"]
-    store = Store.create(tmp_path / "labels.db", "test", names)
+    store = create(names)
     assert [one.name for one in store.classes()] == names
     assert [one.key for one in store.classes()] == list("1234567890")
     assert len({one.colour for one in store.classes()}) == 10
@@ -366,15 +378,15 @@ def test_class_names_that_will_not_do_are_refused_together(tmp_path: Path, names
     assert [one.name for one in store.classes()] == ["bird"]
 
 
-def test_classes_added_later_follow_and_get_free_keys(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "labels.db", "test", [f"c{i}" for i in range(12)])
+def test_classes_added_later_follow_and_get_free_keys(create: Create) -> None:
+    store = create([f"c{i}" for i in range(12)])
     added = store.add_classes([f"d{i}" for i in range(30)])
     assert [one.position for one in added] == list(range(12, 42))
     assert [one.key for one in added] == [*"cdeghijklnopqrtvwxy", *[""] * 11]
 
 
-def test_a_class_named_like_a_key_gets_that_key(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "labels.db", "test", ["0", "other", "1", "s", "A"])
+def test_a_class_named_like_a_key_gets_that_key(create: Create) -> None:
+    store = create(["0", "other", "1", "s", "A"])
     assert [one.key for one in store.classes()] == ["0", "2", "1", "3", "4"]
     assert [one.key for one in store.add_classes(["1 again", "5", "b"])] == ["6", "5", "b"]
 
@@ -422,7 +434,7 @@ Store.open(sys.argv[1]).hold("trainer", "theirs", {"phase": "learning"})
 print("held", flush=True)
 time.sleep(60)
 """
-    process = subprocess.Popen([sys.executable, "-c", script, store.path], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", script, store.place], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     with pytest.raises(AlreadyRunning, match=str(process.pid)):
@@ -448,8 +460,29 @@ def test_a_silent_holder_on_another_machine_is_replaced(store: Store) -> None:
     assert not store.heartbeat("trainer", "theirs", {})
 
 
-def test_the_change_mark_is_another_one_after_each_commit_whoever_made_it(store: Store) -> None:
-    other = sqlite3.connect(store.path, isolation_level=None)
+def test_the_change_mark_is_another_one_after_each_commit_of_another_process(store: Store) -> None:
+    with Store.open(store.place) as other:
+        marks = [store.change_mark()]
+        changes = [
+            lambda: store.record([label("a", 1)]),
+            lambda: other.hold("trainer", "me", {}),
+            lambda: other.heartbeat("trainer", "me", {}),
+            lambda: other.lease([2], 1, "bob", "tab"),
+            lambda: store.set_setting("a", 1),
+        ]
+        for change in changes:
+            change()
+            wait_for(lambda: store.change_mark() not in marks)
+            marks.append(store.change_mark())
+        with pytest.raises(KeyError):
+            other.record([label("b", 99)])
+        assert store.change_mark() == marks[-1]
+
+
+def test_the_change_mark_of_a_file_is_another_one_whichever_program_wrote(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "labels.db", "test", ["cat"])
+    store.add_samples(rows(1))
+    other = sqlite3.connect(store.place, isolation_level=None)
     marks = [store.change_mark()]
     changes = [
         lambda: store.record([label("a", 1)]),
@@ -504,14 +537,15 @@ def test_annotators_are_ready_for_accounts(store: Store) -> None:
 
 def test_check_finds_states_that_do_not_follow_and_rows_that_point_nowhere(store: Store) -> None:
     store.record([label("a", 1), label("b", 2)])
-    other = sqlite3.connect(store.path)
-    other.execute("UPDATE sample_states SET class_id = 2 WHERE sample_id = 1")
-    other.execute("INSERT INTO leases VALUES (77, 1, 'tab', 0)")
-    other.execute("DROP TRIGGER events_keep_delete")
-    other.commit()
-    other.close()
+    by_hand(store, "UPDATE sample_states SET class_id = 2 WHERE sample_id = 1")
+    drop_trigger(store, "events_keep_delete")
+    nowhere = []
+    if on_sqlite(store):  # the other one never lets a row point at nothing
+        with closing(sqlite3.connect(store.place, isolation_level=None)) as other:
+            other.execute("INSERT INTO leases VALUES (77, 1, 'tab', 0)")
+        nowhere = ["Row 77 of leases points at a row of samples that is not there."]
     assert store.check() == [
-        "Row 1 of leases points at a row of samples that is not there.",
+        *nowhere,
         "The state of sample 1 does not follow from its events.",
         "The trigger events_keep_delete, which keeps events from being changed, is missing.",
     ]

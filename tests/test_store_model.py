@@ -4,13 +4,16 @@ The model keeps, for each sample, the list of decisions that stand, and a copy o
 knows no SQL, and no rule but that an undo takes a decision off its list.
 """
 
+import secrets
 import shutil
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from conftest import DATABASES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,7 +26,11 @@ from hypothesis.stateful import (
 )
 
 from labeler import Project
-from storage import NewEvent, NewSample
+from labeler.project import remember
+from storage import NewEvent, NewSample, Store
+
+if TYPE_CHECKING:
+    from postgres import Server
 
 N = 6  # samples, of which one measures and one is gold
 GOLD = N
@@ -94,15 +101,23 @@ class Model:
 
 class Machine(RuleBasedStateMachine):
     template: Path
+    server: "Server | None"
 
     @initialize()
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copy(self.template / "labels.db", self.folder)
+        self.place_a_record()
         self.project = Project.open(self.folder)
         self.store = self.project.store
         self.model = Model()
         self.uids = 0
+
+    def place_a_record(self) -> None:
+        if self.server is None:
+            shutil.copy(self.template / "labels.db", self.folder)
+            return
+        with Store.copied(self.template / "labels.db", self.server.url(f"m{secrets.token_hex(8)}"), "m") as store:
+            remember(self.folder, store.place)
 
     def teardown(self) -> None:
         if not hasattr(self, "folder"):
@@ -221,7 +236,7 @@ class Machine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([30, 100, 400]))
     def time_passes(self, seconds: int) -> None:
         with self.store._writing() as db:
-            db.exec_driver_sql("UPDATE leases SET expires = expires - ?", (seconds,))
+            db.exec_driver_sql(f"UPDATE leases SET expires = expires - {seconds}")
         self.model.now += seconds
 
     @rule(holder=holders, those=some_samples)
@@ -283,8 +298,12 @@ def template(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(400)  # a failure is made as short as it can be, for up to five minutes
-def test_the_record_does_what_a_plain_model_of_it_does(template: Path) -> None:
-    machine = type("RecordAgainstModel", (Machine,), {"template": template})
+@pytest.mark.parametrize("kind", DATABASES)
+def test_the_record_does_what_a_plain_model_of_it_does(
+    kind: str, template: Path, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue("postgresql") if kind == "postgresql" else None
+    machine = type("RecordAgainstModel", (Machine,), {"template": template, "server": server})
     run_state_machine_as_test(
         machine,
         settings=settings(

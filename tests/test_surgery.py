@@ -1,10 +1,12 @@
 """Class surgery in the record: labels stay as they were given, and count as what the classes are now."""
 
 import csv
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import by_hand, drop_trigger
+from sqlalchemy.exc import IntegrityError
 
 from labeler import Project
 from storage import Class, Event, NewEvent, NewSample, Store, migrations
@@ -12,13 +14,14 @@ from storage.exporters import export
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(database: Path | str) -> Iterator[Store]:
     """Ids 1 to 3 are cat, dog, owl. Of ten samples 1, 4 are cats, 2, 5 dogs, 3, 6 owls; sample 11 is a gold dog."""
-    store = Store.create(tmp_path / "labels.db", "test", ["cat", "dog", "owl"])
+    store = Store.create(database, "test", ["cat", "dog", "owl"])
     store.add_samples([NewSample(f"{i:064x}", f"image {i}", "pack", i, 8, 8, 1) for i in range(10)])
     store.add_samples([NewSample("f" * 64, "gold", "pack", 10, 8, 8, 1, "gold", 2)])
     store.record([label(f"e{i}", i + 1, i % 3 + 1) for i in range(6)])
-    return store
+    yield store
+    store.close()
 
 
 def label(uid: str, sample_id: int, class_id: int) -> NewEvent:
@@ -223,14 +226,11 @@ def test_what_is_so_already_is_no_event(store: Store) -> None:
 
 
 def test_events_of_classes_cannot_be_changed_and_a_class_that_does_not_follow_is_found(store: Store) -> None:
-    other = sqlite3.connect(store.path)
     for statement in ("UPDATE class_events SET name = 'x'", "DELETE FROM class_events"):
-        with pytest.raises(sqlite3.IntegrityError, match="only appended"):
-            other.execute(statement)
-    other.execute("UPDATE classes SET merged_into = 1 WHERE id = 3")
-    other.execute("DROP TRIGGER class_events_keep_update")
-    other.commit()
-    other.close()
+        with pytest.raises(IntegrityError, match="only appended"):
+            by_hand(store, statement)
+    by_hand(store, "UPDATE classes SET merged_into = 1 WHERE id = 3")
+    drop_trigger(store, "class_events_keep_update")
     assert store.check() == [
         "The class with id 3 does not follow from its events.",
         "The trigger class_events_keep_update, which keeps events from being changed, is missing.",
@@ -239,15 +239,15 @@ def test_events_of_classes_cannot_be_changed_and_a_class_that_does_not_follow_is
 
 @pytest.mark.parametrize("schema", [1, 2])
 def test_the_classes_of_an_older_project_were_there_from_the_beginning(
-    schema: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    schema: int, database: Path | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:schema])
-        older = Store.make(tmp_path / "labels.db", "test", lambda store: None)
+        older = Store.make(database, "test", lambda store: None)
         with older._writing() as db:
             db.exec_driver_sql("INSERT INTO classes (name, key, colour, position) VALUES ('cat', '1', '#4477aa', 0)")
         older.close()
-    with Store.open(tmp_path / "labels.db") as store:
+    with Store.open(older.place) as store:
         assert store.classes_at(1) == store.classes() == [Class(1, "cat", "1", "#4477aa", 0, False)]
         assert store.check() == []
 

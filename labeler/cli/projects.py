@@ -30,6 +30,14 @@ def new(
         list[str] | None, typer.Option("--class", metavar="NAME", help="One class name, taken as it is; repeatable.")
     ] = None,
     flip: Flip = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Keep the labels on PostgreSQL, for a team: postgresql+psycopg://USER@HOST/DATABASE. The password "
+            "comes from PGPASSWORD or ~/.pgpass. [a SQLite file in the project's folder]",
+        ),
+    ] = None,
 ) -> None:
     """Make an empty project with these classes."""
     from labeler import Project
@@ -42,10 +50,13 @@ def new(
         clean_class_names(names)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    with Project.create(project, names) as p:
+    with Project.create(project, names, database) as p:
         p.store.set_setting("flip", flip)
         without = sum(not c.key for c in p.store.classes())
+        place = p.store.place
     print(f"{project}: new project with {count(len(names), 'class', 'classes')}. Next: labeler import {project} SOURCE")
+    if database is not None:
+        print(f"Its labels are at {place}. No password is kept: PGPASSWORD or ~/.pgpass has to have it.")
     if without:
         print(
             f"{count(without, 'class has', 'classes have')} no key, as all are taken: on the page / finds them by name."
@@ -183,6 +194,7 @@ def _status(p: "Project", moment: "Moment | None") -> dict[str, Any]:
     return {
         "name": p.name,
         "folder": str(p.folder),
+        "database": p.store.place,
         **counts,
         "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in p.store.classes()],
         "overlap": _overlap(p, moment),

@@ -40,13 +40,17 @@ def backup(project: ProjectFolder, out: ZipFile, as_json: AsJson = False) -> Non
 def restore(
     out: ZipFile,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder of the project.", readable=False)],
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Put the labels on PostgreSQL: postgresql+psycopg://USER@HOST/DATABASE."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a project of a backup, in a new folder. Every file is compared with what was backed up."""
     from labeler.backup import restore as bring_back
 
     with progress(f"Reading {out}") as bar:
-        copied = bring_back(out, folder, bar)
+        copied = bring_back(out, folder, bar, database)
     gone = [file for file in copied.by_path if not Path(file).is_file()]
     if as_json:
         print_json(copied.report() | {"folder": str(folder), "by_path_gone": gone})

@@ -27,9 +27,9 @@ DIGITS_RNG_SEED = 0
 
 def prepare(folder: Path, dataset: str, on_progress: Callable[[int, int], None] | None = None) -> None:
     """Make the demo project in `folder`; finish or resume the one that is there already."""
-    from labeler.project import Project
+    from labeler.project import Project, is_project
 
-    if not (folder / "labels.db").exists():
+    if not is_project(folder):
         Project.create(folder, CLASSES[dataset]).close()
     with Project.open(folder) as project:
         made_of = project.store.setting("demo")

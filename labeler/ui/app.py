@@ -1,17 +1,21 @@
 """Builds the page: our own routes first, then the Gradio shell around them, then the guard around everything."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
 from labeler.accounts import SignIns
 from labeler.project import Project
 from labeler.ui import label, learning, review
 from labeler.ui.guard import Guard
 from labeler.ui.routes import routes
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 HEAD = """
@@ -36,6 +40,8 @@ def build(
     With `sign_ins` nobody sees anything but the way in without an account.
     """
     app = FastAPI(title=f"Labeler: {project.name}", docs_url=None, redoc_url=None, openapi_url=None)
+    for away in (ConnectionError, TimeoutError):
+        app.add_exception_handler(away, _database_is_away)
     app.include_router(routes(project, trainer, sign_ins))
     theme = gr.themes.Base(font=FONT, font_mono=MONO)  # plain strings: no font is fetched from anywhere
     gr.mount_gradio_app(
@@ -50,6 +56,12 @@ def build(
     )
     app.add_middleware(Guard, who=sign_ins.who if sign_ins else None)
     return app
+
+
+async def _database_is_away(_request: Request, problem: Exception) -> JSONResponse:
+    """The tab keeps what it could not send, says this and sends it again."""
+    log.warning("%s", problem)
+    return JSONResponse({"detail": "The database does not answer."}, 503)
 
 
 def _shell(name: str) -> gr.Blocks:
