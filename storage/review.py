@@ -26,7 +26,7 @@ class ReviewTables(Database):
             found = {row.sample_id: FIRST.index(row.kind) for row in db.execute(open_ones)}
             if rules.ever:
                 answer = answers(rules).subquery("answer")
-                one = func.coalesce(answer.c.counts_as, answer.c.kind)
+                one = func.coalesce(sa.cast(answer.c.counts_as, sa.Text), answer.c.kind)
                 mixed = (
                     select(answer.c.sample_id)
                     .join(sample_states, sample_states.c.sample_id == answer.c.sample_id)

@@ -3,7 +3,7 @@
 import csv
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,12 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(database: Path | str) -> Iterator[Store]:
     """Four samples in the pool that are all asked of two people; classes 1 cat, 2 dog, 3 owl."""
-    store = Store.create(tmp_path / "labels.db", "test", ["cat", "dog", "owl"])
-    store.add_samples(NewSample(f"{i:064x}", f"image {i}", "images/pack.npy", i, 8, 8, 1) for i in range(4))
-    store.set_overlap(1, 2)
-    return store
+    with Store.create(database, "test", ["cat", "dog", "owl"]) as store:
+        store.add_samples(NewSample(f"{i:064x}", f"image {i}", "images/pack.npy", i, 8, 8, 1) for i in range(4))
+        store.set_overlap(1, 2)
+        yield store
 
 
 def answer(store: Store, who: str, sample_id: int, class_id: int | None, kind: str = "label", **more: object) -> str:
@@ -44,6 +44,13 @@ def test_the_share_is_a_draw_that_does_not_depend_on_the_rest(project: Project) 
     project.set_overlap(0.9, 2)
     assert store.asked_of_several(ids) >= drawn
     assert 150 < len(store.asked_of_several(store.sample_ids())) < 212
+
+
+def test_every_database_draws_the_same(database: Path | str) -> None:
+    with Store.create(database, "test", ["cat", "dog"]) as store:
+        store.add_samples(NewSample(f"{i:064x}", f"image {i}", "images/pack.npy", i, 8, 8, 1) for i in range(500))
+        seed = store.set_overlap(0.3, 2).rng_seed
+        assert store.asked_of_several() == {i + 1 for i in range(500) if place(seed, f"{i:064x}") < 0.3}
 
 
 def test_places_are_spread_evenly() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import server_url
 from fastapi.testclient import TestClient
 from pages import IGNORE_UNCLOSED, collect_unclosed, small_project
 
@@ -24,9 +25,10 @@ def unclosed() -> Iterator[None]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path: Path, database: Path | str) -> Iterator[Project]:
     """Of three answers each: image 1 agreed, 2 outvoted, 3 disputed; 4 flagged by one person, beyond the share."""
-    with small_project(tmp_path / "project", n=12, classes=["cat", "dog", "owl"]) as p:
+    url = server_url(database)
+    with small_project(tmp_path / "project", n=12, classes=["cat", "dog", "owl"], database=url) as p:
         p.set_overlap(1, 3)
         for sample_id, said in {1: (1, 1, 1), 2: (1, 1, 2), 3: (1, 2, 3)}.items():
             for who, class_id in zip(("ann", "bob", "cy"), said, strict=True):

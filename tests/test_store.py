@@ -543,7 +543,7 @@ def test_check_finds_states_that_do_not_follow_and_rows_that_point_nowhere(store
     if on_sqlite(store):  # the other one never lets a row point at nothing
         with closing(sqlite3.connect(store.place, isolation_level=None)) as other:
             other.execute("INSERT INTO leases VALUES (77, 1, 'tab', 0)")
-        nowhere = ["Row 77 of leases points at a row of samples that is not there."]
+        nowhere = ["Row 1 of leases points at a row of samples that is not there."]
     assert store.check() == [
         *nowhere,
         "The state of sample 1 does not follow from its events.",
