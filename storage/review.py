@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from storage.database import Database, values_of
