@@ -16,6 +16,7 @@ from labeler.accounts import NotSignedIn, SignIns, TooManyAttempts, hashed
 from labeler.cli.people import Role
 from labeler.serve import serve
 from labeler.ui.routes import routes
+from storage import Store
 from storage.values import ROLES
 
 pytestmark = IGNORE_UNCLOSED
@@ -164,6 +165,21 @@ def signed_in(client: TestClient, name: str) -> TestClient:
     answer = client.post("/labeler/signin", json={"name": name, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return client
+
+
+def test_a_database_that_is_away_is_no_reason_to_sign_in_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in(client, "ann")
+
+    def away(*_: object) -> None:
+        raise ConnectionError("the server was stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "account", away)
+        answer = client.get("/labeler/state")
+        assert (answer.status_code, answer.json()) == (503, {"detail": "The database does not answer."})
+    assert client.get("/labeler/state").json()["annotator"] == "ann"
 
 
 def test_nothing_is_shown_to_who_is_not_signed_in(project: Project, client: TestClient) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from labeler.accounts import SignIns
 from labeler.project import Project
 from labeler.ui import label, learning, review
-from labeler.ui.guard import Guard
+from labeler.ui.guard import Guard, no_database
 from labeler.ui.routes import routes
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,10 @@ def build(
     return app
 
 
-async def _database_is_away(_request: Request, problem: Exception) -> JSONResponse:
+async def _database_is_away(_request: Request, problem: Exception) -> Response:
     """The tab keeps what it could not send, says this and sends it again."""
     log.warning("%s", problem)
-    return JSONResponse({"detail": "The database does not answer."}, 503)
+    return no_database()
 
 
 def _shell(name: str) -> gr.Blocks:

@@ -254,6 +254,7 @@ class Grid {
     const inTiles = event.target === this.marks.box && !document.querySelector('dialog[open]');
     if (another || this.root.offsetParent === null || (!inTiles && isTyping(event.target))) return;
     const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
+    if (onButton && event.repeat) event.preventDefault(); // held, it would be pressed again and again
     if (onButton) return;
     const action = this.action(event.key, event.shiftKey);
     if (!action) return;

@@ -60,15 +60,28 @@ class Guard:
         refusal = why_refused(scope.get("method", "WEBSOCKET"), headers, any_host=self.who is not None)
         refused: Response | None = PlainTextResponse(refusal, status_code=403) if refusal else None
         if refused is None and self.who is not None:
-            account = self.who(_cookie(headers))
-            scope.setdefault("state", {})["account"] = account
-            if account is None and not scope["path"].startswith(FOR_EVERYBODY):
-                refused = _sign_in_first(scope.get("method", "WEBSOCKET"), headers)
+            refused = self._must_be_known(scope, headers, self.who)
         if refused is None:
             return await self.app(scope, receive, _with_headers(send))
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008, "reason": refusal or "Sign in first."})
         return await refused(scope, receive, _with_headers(send))
+
+    @staticmethod
+    def _must_be_known(scope: Scope, headers: Headers, who: Callable[[str | None], Account | None]) -> Response | None:
+        try:
+            account = who(_cookie(headers))
+        except (ConnectionError, TimeoutError):
+            return no_database()
+        scope.setdefault("state", {})["account"] = account
+        if account is None and not scope["path"].startswith(FOR_EVERYBODY):
+            return _sign_in_first(scope.get("method", "WEBSOCKET"), headers)
+        return None
+
+
+def no_database() -> Response:
+    """Asked again, it may answer: the page keeps what it could not store."""
+    return JSONResponse({"detail": "The database does not answer."}, 503)
 
 
 def _cookie(headers: Headers) -> str | None:
