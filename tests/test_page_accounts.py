@@ -41,9 +41,9 @@ def at_the_door(visit: Visitors) -> Page:
 
 
 def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    expect(page.get_by_role("button", name="Sign in")).to_be_enabled()  # its script is there
     page.fill("body.signin [name=name]", name)
     page.fill("body.signin [name=password]", password)
-    expect(page.get_by_role("button", name="Sign in")).to_be_enabled()
     page.keyboard.press("Enter")
 
 

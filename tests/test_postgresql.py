@@ -276,9 +276,12 @@ def test_a_record_of_an_older_schema_is_brought_up_to_date(
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:schema])
         older = Store.make(url, "test", lambda store: None)
+        if schema < 3:
+            by_hand(older, "INSERT INTO classes (name, key, colour, position) VALUES ('cat', '1', '#4477aa', 0)")
+        else:  # since then a class comes with an event of its own
+            older.add_classes(["cat"])
         by_hand(
             older,
-            "INSERT INTO classes (name, key, colour, position) VALUES ('cat', '1', '#4477aa', 0)",
             "INSERT INTO samples (sha256, name, file, width, height, channels, split) "
             "VALUES ('a', 'a', 'a', 8, 8, 1, 'pool')",
         )

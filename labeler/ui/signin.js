@@ -8,8 +8,10 @@ document.body.classList.toggle('dark', dark);
 
 const form = document.querySelector('form');
 const [name, password] = [form.elements.name, form.elements.password];
-name.value ||= localStorage.getItem('labeler.name') ?? ''; // somebody may have typed already
-if (name.value && !password.value) password.focus();
+if (!name.value) {
+  name.value = localStorage.getItem('labeler.name') ?? '';
+  if (name.value) password.focus(); // not where somebody has begun to type the name
+}
 form.querySelector('button').disabled = false; // a form sent without this script would go nowhere
 
 form.addEventListener('submit', async (event) => {
