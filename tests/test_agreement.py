@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import krippendorff
 import numpy as np
 import pytest
 from conftest import Ended
@@ -35,6 +36,18 @@ def test_alpha_is_that_of_krippendorffs_examples(example: tuple[list[str], float
     observers, expected = example
     counts = counts_of(observers)
     assert float(alpha(counts, np.ones(len(counts)))) == pytest.approx(expected, abs=0.0006)
+
+
+@pytest.mark.parametrize("rng_seed", range(5))
+def test_alpha_is_that_of_the_library_where_labels_are_missing(rng_seed: int) -> None:
+    rng = np.random.default_rng(rng_seed)
+    truth = rng.integers(0, 5, 80)
+    said = np.where(rng.random((6, 80)) < 0.7, truth, rng.integers(0, 5, (6, 80))).astype(float)
+    said[rng.random(said.shape) < 0.5] = np.nan
+    counts = np.stack([(said == value).sum(0) for value in range(5)], 1)
+    counts = counts[counts.sum(1) > 1]
+    expected = krippendorff.alpha(said, level_of_measurement="nominal")
+    assert float(alpha(counts, np.ones(len(counts)))) == pytest.approx(expected)
 
 
 def test_kappa_is_that_of_fleiss_example() -> None:
