@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import norm
 
 if TYPE_CHECKING:
     from storage import Store
@@ -145,8 +146,13 @@ def _pairs(
 def _people(
     several: list[dict[str, int]], people: Sequence[str], pairs: list[dict[str, Any]], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Each person's agreement with the others, and whether the others agree more with each other."""
+    """Each person's agreement with the others, and whether the others agree more with each other.
+
+    A person stands out where that difference is beyond chance: by more standard errors (bootstrap) than anybody of so
+    many people who are alike would with 2.5%.
+    """
     told = []
+    beyond_chance = norm.ppf(1 - 0.025 / max(len(people), 1))
     for who in people:
         mine = [pair for pair in pairs if who in pair["people"]]
         rest = [pair for pair in pairs if who not in pair["people"]]
@@ -159,13 +165,31 @@ def _people(
             kinds, times = np.unique(shares, axis=0, return_counts=True)
             again = rng.multinomial(compared, times / compared, RESAMPLES)
             figure = _told(same / n, (again @ kinds[:, 0]) / (again @ kinds[:, 1]), n)
-        others_n = sum(pair["percent"]["n"] for pair in rest)
-        others = sum(pair["same"] for pair in rest) / others_n if others_n >= LEAST else None
         outlier = None
-        if others is not None and figure["interval"] is not None:
-            outlier = figure["interval"][1] < others
+        if figure["interval"] is not None and sum(pair["percent"]["n"] for pair in rest) >= LEAST:
+            value, again = _difference(several, who, rng)
+            outlier = bool(value > beyond_chance * np.nanstd(again))
         told.append({"name": who, "images": compared, "agrees": figure, "outlier": outlier})
     return told
+
+
+def _difference(several: list[dict[str, int]], who: str, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    """How much more the others agree with each other than with this person: the difference, and resamples of it."""
+    rows = []
+    for of_sample in several:
+        others = Counter(y for name, y in of_sample.items() if name != who)
+        m, mine = others.total(), of_sample.get(who)
+        with_me = (0, 0) if mine is None else (others[mine], m)
+        rows.append((*with_me, sum(n * (n - 1) // 2 for n in others.values()), m * (m - 1) // 2))
+    kinds, times = np.unique(rows, axis=0, return_counts=True)
+
+    def share(n: np.ndarray) -> np.ndarray:
+        same, compared, same_without, compared_without = np.moveaxis(n @ kinds, -1, 0)
+        return np.asarray(same_without / compared_without - same / compared)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        again = share(rng.multinomial(len(rows), times / len(rows), RESAMPLES))
+    return float(share(times)), again
 
 
 def _classes(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -61,7 +61,8 @@ def backup(project: Project, out: Path, on_progress: Progress | None = None) -> 
     """Write the project to the new file `out`. It appears whole or not at all."""
     out = out.expanduser().absolute()
     _must_be_free(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {out.parent}. Make it first, or plug in the drive it is on.")
     with _draft(out) as draft, ExitStack() as opened:
         store, model = _moment(project, draft, opened)
         copied = _plan(project.folder, store, model)

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from labeler.project import Project
 from model import ACQUISITIONS
@@ -88,7 +89,7 @@ def _run(
     from labeler.ui.app import build  # gradio takes seconds to import: refusals come before it
 
     app = build(project, trainer.status if trainer else None, SignIns(project.store) if auth else None)
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3)
+    config = configured(app)
     server = Server(config, url, open_browser, lost)
     try:
         if trainer:
@@ -97,6 +98,11 @@ def _run(
     finally:
         if trainer:
             trainer.stop()
+
+
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Who sends is the address of the connection: anybody may write another one into a header."""
+    return uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3, proxy_headers=False)
 
 
 class Server(uvicorn.Server):

@@ -7,6 +7,8 @@ from storage.events import EventTables
 from storage.tables import events
 from storage.values import STATE_KINDS, NewEvent
 
+LEAST = 3  # letters that name a group
+
 
 class GroupTables(EventTables):
     def group_id(self, beginning: str) -> str:
@@ -14,8 +16,11 @@ class GroupTables(EventTables):
         query = select(events.c.group_id).distinct().where(events.c.group_id.istartswith(beginning, autoescape=True))
         with self._reading() as db:
             found = list(db.scalars(query.order_by(events.c.group_id).limit(2)))
-        if not beginning or not found:
-            raise KeyError(f"There is no group {beginning!r}: labeler log shows what was decided in one action.")
+        if len(beginning) < LEAST or not found:
+            raise KeyError(
+                f"There is no group {beginning!r} of labels: labeler log shows them. Give {LEAST} letters or more. "
+                "A merge of classes is taken back by labeler classes unmerge."
+            )
         if len(found) > 1 and found[0] != beginning:
             raise ValueError(f"More than one group begins with {beginning!r}. Give more of its id.")
         return str(found[0])

@@ -264,7 +264,8 @@ class PostgreSQL:
 def _slug(name: str) -> str:
     """Of a folder's name, what a schema may be called."""
     letters = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40]
-    return letters if letters[:1].isalpha() else f"labeler_{letters}".rstrip("_")
+    usable = letters[:1].isalpha() and not letters.startswith("pg_")  # those are PostgreSQL's own
+    return letters if usable else f"labeler_{letters}".rstrip("_")
 
 
 # ---------- migrations are written for SQLite ----------

@@ -12,7 +12,7 @@ from storage.database import Database
 from storage.dialects import insert
 from storage.migrations import m0001_first, m0003_class_events, m0004_overlap
 from storage.states import derive_states, derived, derived_open, rules_at
-from storage.tables import classes, imports, leases, open_answers, processes, sample_states, samples
+from storage.tables import classes, events, imports, leases, open_answers, processes, sample_states, samples
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
 MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS, *m0004_overlap.STATEMENTS)
@@ -34,7 +34,8 @@ class RepairTables(Database):
             for name in missing_triggers(self._dialect.triggers(db)):
                 self._dialect.run(db, next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
                 done.append(f"The trigger {name} was missing and keeps events from being changed again.")
-            if wrong := wrong_states(db):
+            lost = _without_event(db)  # the last trace of an event that somebody took away: nothing to derive it from
+            if wrong := [sample_id for sample_id in wrong_states(db) if sample_id not in lost]:
                 derive_states(db, wrong)
                 done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
             if n := _derive_classes(db, wrong_classes(db)):
@@ -76,6 +77,13 @@ def wrong_states(db: Connection) -> list[int]:
 def _differences(kept: Any, true: Any) -> tuple[Any, Any]:
     true = select(true.subquery())  # SQLite takes no union within an except
     return sa.except_(kept, true), sa.except_(true, kept)
+
+
+def _without_event(db: Connection) -> set[int]:
+    """Samples whose state is of an event that is not there."""
+    return set(
+        db.scalars(select(sample_states.c.sample_id).where(sample_states.c.event_id.not_in(select(events.c.id))))
+    )
 
 
 def wrong_classes(db: Connection) -> list[int]:

@@ -72,8 +72,8 @@ def test_kinds_of_images_with_their_number_are_as_good_as_all_images() -> None:
         assert coefficient(kinds, n) == pytest.approx(coefficient(counts, np.ones(500)))
 
 
-def some_labels(accuracy: dict[str, float], images: int = 400) -> list[tuple[int, str, int]]:
-    rng = np.random.default_rng(2)
+def some_labels(accuracy: dict[str, float], images: int = 400, rng_seed: int = 2) -> list[tuple[int, str, int]]:
+    rng = np.random.default_rng(rng_seed)
     true = rng.integers(1, 4, images)
     said = {
         who: np.where(rng.random(images) < right, true, rng.integers(1, 4, images)) for who, right in accuracy.items()
@@ -101,6 +101,15 @@ def test_who_agrees_less_than_the_others_stands_out() -> None:
     }  # fmt: skip
     assert [pair["people"] for pair in report["pairs"]] == [["ann", "bob"], ["ann", "cat"], ["bob", "cat"]]
     assert report["fleiss_kappa"]["answers"] == 3
+
+
+def test_nobody_of_three_who_are_alike_stands_out_but_by_chance() -> None:
+    alike = {"ann": 0.7, "bob": 0.7, "cat": 0.7}
+    accused = 0
+    for rng_seed in range(60):
+        people = compared(some_labels(alike, 40, rng_seed), list(alike), NAMES)["people"]
+        accused += any(person["outlier"] for person in people)
+    assert accused <= 5  # 1.5 are expected
 
 
 def test_of_few_images_and_of_one_class_nothing_is_said() -> None:

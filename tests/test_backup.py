@@ -50,6 +50,9 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, labeler: Command) -> Non
         p.store.hold("server", "holder", {})
         p.images()
         key = p.store.setting("page_key", "none")
+        missing = labeler("backup", p.folder, tmp_path / "out" / "b.zip")
+        assert (missing.code, "There is no folder" in missing.err) == (1, True)  # a drive that is not plugged in
+        (tmp_path / "out").mkdir()
         ended = labeler("backup", p.folder, tmp_path / "out" / "b.zip", "--json")
         assert (ended.code, ended.err) == (0, "")
         assert json.loads(ended.out)["version"] == 2
@@ -307,6 +310,7 @@ def test_a_killed_backup_leaves_no_zip_and_the_next_one_clears_up(project: Proje
         "backup.backup(Project.open(sys.argv[1]), __import__('pathlib').Path(sys.argv[2]), kill)"
     )
     out = tmp_path / "out" / "b.zip"
+    out.parent.mkdir()
     process = subprocess.run([sys.executable, "-c", script, project.folder, out], check=False)
     assert process.returncode == -9
     assert not out.exists()

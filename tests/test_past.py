@@ -598,11 +598,12 @@ def test_a_split_is_undone_by_its_group_and_its_empty_class_archived(
 
 def test_a_group_is_named_by_enough_of_its_id(project: Project, labeler: Callable[..., Ended]) -> None:
     record = project.store.record
-    record([NewEvent(f"{name} {i}", "label", i, 1, "ann", group_id=name) for i, name in enumerate(("ab1", "ab2"), 1)])
-    assert labeler("undo", project.folder, "ab").err.count("More than one group begins with 'ab'") == 1
-    for unknown in ("x", "", "%"):
+    groups = enumerate(("abc1", "abc2"), 1)
+    record([NewEvent(f"{name} {i}", "label", i, 1, "ann", group_id=name) for i, name in groups])
+    assert labeler("undo", project.folder, "abc").err.count("More than one group begins with 'abc'") == 1
+    for unknown in ("xyz", "", "ab", "%%%"):
         ended = labeler("undo", project.folder, unknown)
         assert (ended.code, "labeler log shows" in ended.err) == (1, True)
     assert project.store.labels() == {1: 1, 2: 1}
-    assert labeler("undo", project.folder, "ab2").code == 0
+    assert labeler("undo", project.folder, "abc2").code == 0
     assert project.store.labels() == {1: 1}

@@ -1,5 +1,6 @@
 """The server as people start it: refusals, the trainer beside it, Ctrl-C, and kill -9 in the middle of a sitting."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from pages import CHROMIUM, FLAGS, IMAGE, small_project
 from playwright.sync_api import Response, expect, sync_playwright
 
 from labeler import Project
-from labeler.serve import serve
+from labeler.serve import configured, serve
 from storage import AlreadyRunning
 from storage.processes import runs
 
@@ -194,3 +195,17 @@ def test_kill_9_of_the_server_while_keys_arrive_loses_no_answer(
     assert [[event.sample_id, event.class_id] for event in events] == pressed
     assert len({event.sample_id for event in events}) == len(events)
     assert len(stored) < len(events), "some answers were given while the server was away"
+
+
+def test_a_header_is_not_believed_about_where_a_request_comes_from() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(scope["client"][0])
+
+    config = configured(app)
+    config.load()
+    scope = {"type": "http", "client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", b"10.0.0.9")]}
+    asyncio.run(config.loaded_app(scope, None, None))  # type: ignore[arg-type]
+    assert seen == ["127.0.0.1"]

@@ -551,6 +551,19 @@ def test_check_finds_states_that_do_not_follow_and_rows_that_point_nowhere(store
     ]
 
 
+def test_a_repair_keeps_the_last_trace_of_an_event_that_somebody_took_away(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "labels.db", "test", ["cat", "dog"]) as store:
+        store.add_samples(rows(3))
+        store.record([label("a", 1), label("b", 2)])
+        drop_trigger(store, "events_keep_delete")
+        with closing(sqlite3.connect(store.place, isolation_level=None)) as other:
+            other.execute("DELETE FROM events WHERE id = 1")
+            other.execute("UPDATE sample_states SET class_id = 2 WHERE sample_id = 2")
+        assert len(store.repair()) == 2  # the trigger, and the other state
+        assert store.labels() == {1: 1, 2: 1}
+        assert any("sample_states points at a row of events that is not there" in line for line in store.check())
+
+
 def test_the_history_is_found_by_sample_annotator_and_place(store: Store) -> None:
     store.record([label("a", 1), label("b", 2), NewEvent("c", "skip", 1, annotator="bob", client="tab")])
     assert [event.uid for event in store.events(sample_id=1)] == ["a", "c"]

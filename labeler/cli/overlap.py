@@ -49,7 +49,8 @@ def overlap(
         images = count(counts["drawn"], "image is", "images are")
         print(f"{images} asked of {now.times} people: a share of {now.share:g}, drawn at random.")
     if now.share or any(counts.values()):
-        print(f"  agreed {counts['agreed']:,}, disputed {counts['disputed']:,}, answered by some {counts['waiting']:,}")
+        settled = f"settled by most or by a reviewer {counts['agreed']:,}, disputed {counts['disputed']:,}"
+        print(f"  {settled}, answered by some {counts['waiting']:,}")
     if counts["waiting"]:
         print("  What only some have answered has no label in an export yet; export --annotations has every answer.")
 

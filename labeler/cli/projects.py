@@ -229,7 +229,9 @@ def print_status(report: dict[str, Any]) -> None:
         print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
     if overlap := report["overlap"]:
         print(f"  asked of {overlap['times']} people: {count(overlap['drawn'], 'image')}, ", end="")
-        print(f"of which agreed {overlap['agreed']:,}, answered by some {overlap['waiting']:,}")
+        print(
+            f"of which settled by most or by a reviewer {overlap['agreed']:,}, answered by some {overlap['waiting']:,}"
+        )
     if report["model"] is None:
         print("  no model yet" + ("" if at else "; labeler serve or labeler train makes one"))
     else:
