@@ -1,5 +1,6 @@
 """Fixtures that more than one file of tests uses: small images, a small project, the command line."""
 
+import importlib.util
 import os
 import secrets
 import signal
@@ -24,6 +25,7 @@ from labeler import Project
 from labeler.__main__ import run
 
 if TYPE_CHECKING:
+    from pages import Visitors
     from playwright.sync_api import Browser, Playwright
     from postgres import Server
 
@@ -48,11 +50,11 @@ def postgresql() -> "Iterator[Server]":
     from postgres import NoServer, server
 
     with ExitStack() as stack:
+        if importlib.util.find_spec("psycopg") is None:
+            pytest.skip("not tested on PostgreSQL: psycopg is not installed")
         try:
-            import psycopg  # noqa: F401
-
             found = stack.enter_context(server())
-        except (NoServer, ImportError) as why:
+        except NoServer as why:
             pytest.skip(f"not tested on PostgreSQL: {why}")
         yield found
 
@@ -206,6 +208,25 @@ def browser(playwright: "Playwright") -> "Iterator[Browser]":
     yield browser
     browser.close()
     collect_unclosed()
+
+
+@pytest.fixture
+def url(project: Project) -> Iterator[str]:
+    """The page of the test's own project."""
+    from pages import served
+
+    with served(project) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser: "Browser", url: str) -> "Iterator[Visitors]":
+    """People who come to that page."""
+    from pages import Visitors
+
+    visitors = Visitors(browser, url)
+    yield visitors
+    visitors.close()
 
 
 QUICK = {  # settings of a learner that a test can wait for

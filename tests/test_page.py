@@ -35,19 +35,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield p
 
 
-@pytest.fixture
-def url(project: Project) -> Iterator[str]:
-    with served(project) as address:
-        yield address
-
-
-@pytest.fixture
-def visit(browser: Browser, url: str) -> Iterator[Visitors]:
-    visitors = Visitors(browser, url)
-    yield visitors
-    visitors.close()
-
-
 BURST = """
 async ([keys, gap]) => {
   const pressed = [];

@@ -31,14 +31,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield p
 
 
-@pytest.fixture
-def visit(browser: Browser, project: Project) -> Iterator[Visitors]:
-    with served(project) as address:
-        visitors = Visitors(browser, address)
-        yield visitors
-        visitors.close()
-
-
 def open_grid(page: Page) -> list[int]:
     """The samples of the Grid tab, in their order."""
     page.get_by_role("tab", name="Grid").click()

@@ -40,13 +40,6 @@ def url(project: Project) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def visit(browser: Browser, url: str) -> Iterator[Visitors]:
-    visitors = Visitors(browser, url)
-    yield visitors
-    visitors.close()
-
-
 PIXELS = """(canvas) => [canvas.width, canvas.height,
   ...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 4 === 0)]"""
 

@@ -20,14 +20,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield p
 
 
-@pytest.fixture
-def visit(browser: Browser, project: Project) -> Iterator[Visitors]:
-    with served(project) as address:
-        visitors = Visitors(browser, address)
-        yield visitors
-        visitors.close()
-
-
 def found(page: Page) -> list[str]:
     return page.locator(".find li").all_inner_texts()
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import IGNORE_UNCLOSED, Visitors, press, served, small_project
-from playwright.sync_api import Browser, Page, expect
+from pages import IGNORE_UNCLOSED, Visitors, press, small_project
+from playwright.sync_api import Page, expect
 
 from labeler import Project
 from storage import NewEvent
@@ -24,14 +24,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
         for who, class_id in (("ann", 1), ("bob", 1), ("cy", 3)):
             p.store.record([NewEvent(f"{who}-4", "label", 4, class_id, who, "tab")])
         yield p
-
-
-@pytest.fixture
-def visit(project: Project, browser: Browser) -> Iterator[Visitors]:
-    with served(project) as url:
-        visitors = Visitors(browser, url)
-        yield visitors
-        visitors.close()
 
 
 def review(page: Page) -> Page:
