@@ -21,6 +21,7 @@ BEAT_EVERY = 1.0  # seconds, while there is something new to tell
 REST_BEATS = 3  # of these for one heartbeat otherwise
 SLICE = 2  # steps between two looks while learning
 CYCLE = 25  # steps after which a version is published although a great many labels came at once
+STEPPING = 4.0  # times as long as a version takes to publish, steps are taken before the next one, up to CYCLE of them
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
 SETTLE_PUBLISH = 10.0  # seconds between versions once nothing new comes
 ENDLESS = ("elbo", "adversary", "critic")  # terms that creep for ever, or are games without an end
@@ -145,7 +146,7 @@ class Course:
         self.on_progress, self.lookout = on_progress, lookout or Lookout(project.store, report.lost)
         self.began_at_step = 0  # after the last divergence
         self.setback = ""  # what the page is told while training goes on after a divergence
-        self.published_at = 0.0
+        self.published_at = self.publishing = 0.0  # when the newest version was out, and the seconds it took
         self.names = [c.name for c in self.store.classes()]
         self.published: tuple[int, str, list[str]] | None = None  # event id, acquisition, class names of the newest one
         self.changed_at_step = 0
@@ -249,9 +250,10 @@ class Course:
         return bool(classes)
 
     def _publish(self) -> None:
-        acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)
+        acquisition, begun = self.store.setting("acquisition", DEFAULT_ACQUISITION), time.monotonic()
         version = self.learning.publish(acquisition)
         self.published_at = time.monotonic()
+        self.publishing = self.published_at - begun
         self.published = (self.learning.last_event_id, acquisition, self.names)
         self.report.info = {**self.report.info, "version": version}
         self.lookout.tell()  # the ranker: what was committed since this version began is not in its ranking
@@ -280,7 +282,8 @@ class Course:
         if learner.unlearned():
             begun, known = learner.step, learning.last_event_id  # what comes meanwhile is for the next version
             self._steps("learning")
-            while learning.learned_event_id < known and learner.step - begun < CYCLE:
+            enough = self.published_at + STEPPING * self.publishing
+            while learner.step - begun < CYCLE and (learning.learned_event_id < known or time.monotonic() < enough):
                 self._steps("learning")
             self._publish()
             return True

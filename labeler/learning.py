@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "Learning"]
 
 DEFAULT_ACQUISITION = "coverage"
-REFRESHED = 5_000  # images seen anew by each version; the others keep the features of one of the last few
+REFRESHED = 250  # images seen anew by each version for every step since the last one, up to MOST_REFRESHED; the others
+MOST_REFRESHED = 5_000  # keep the features of one of the last few
 MEASURED_ON = 2_000  # gold images a version is measured on, at most
 VALIDATED_ON = 500  # held-out images of the ELBO
 STRIP = 8  # generated images of each class on the page
@@ -81,6 +82,7 @@ class Learning:
         self._prototypes: np.ndarray | None = None
         self._memory = acquisition.Memory()
         self._seen_whole = False
+        self._published_at_step = 0
         self.look: tuple[Path, Instant] | None = None  # folder of the newest version, and what ranks anew on it
         self.published_event_id = 0  # the newest event that the newest version knows
         self.seconds = 0.0  # spent on steps, by this process
@@ -230,7 +232,8 @@ class Learning:
             learner.features.refresh(learner.ema, np.arange(len(self.images)), learner.step)
             self._seen_whole = True
         else:
-            learner.features.refresh_next(learner.ema, REFRESHED, learner.step)
+            steps = learner.step - self._published_at_step
+            learner.features.refresh_next(learner.ema, min(REFRESHED * steps, MOST_REFRESHED), learner.step)
             held_out = np.union1d(self.gold_positions, self.measure_positions)
             learner.features.refresh(learner.ema, held_out, learner.step)
         if learner.graph is None and not learner.warming_up:
@@ -241,7 +244,7 @@ class Learning:
         probs = learner.features.probs(vae)
         if not np.isfinite(probs).all():
             raise FloatingPointError(f"a probability is not finite at step {learner.step}")
-        learner.fit_mixtures(probs)
+        learner.keep_mixtures(probs)
         nodes = None if learner.warming_up else learner.graph
         scores, ranking, name = self.rank(acquisition_name, probs, nodes, learner.labels, self.rng)
         model = self.model(vae)
@@ -267,7 +270,7 @@ class Learning:
             save_model=model.save,
         )
         published.prune(self.project.folder, self.store)
-        self.published_event_id = self.last_event_id
+        self.published_event_id, self._published_at_step = self.last_event_id, learner.step
         self.look = (
             None if nodes is None or instant is None else (published.home(self.project.folder, version), instant)
         )

@@ -89,7 +89,7 @@ class Features:
     def refresh_next(self, vae: SSVAE, n: int, step: int) -> None:
         """The next n rows of an endless round over all."""
         positions = (self._next + np.arange(min(n, len(self.images)))) % len(self.images)
-        self._next = int(positions[-1] + 1) % len(self.images)
+        self._next = (self._next + len(positions)) % len(self.images)
         self.refresh(vae, np.sort(positions), step)
 
     @torch.inference_mode()

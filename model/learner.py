@@ -34,6 +34,7 @@ FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; th
 EXPLODED = 1000  # times the usual loss: a new label, or a term that sets in, raises it by less than ten times
 CONTRASTED = 1.5  # times the batch, in the warm-up: contrast tells each image from all others of its batch
 DECODED = 0.75  # share of the batch: the encoder learns from more images than the decoder, which costs as much
+MIXTURES_LAST = 30  # steps after which each class's mixture is fitted anew: half of what a version costs
 FRESH = 10  # steps that must have had a new label in their batch before it counts as learned
 
 
@@ -126,6 +127,7 @@ class Learner:
         self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
         self.mirrored = torch.full((c.n_classes,), bool(self.config.flip))  # classes that a mirrored image keeps
         self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
+        self._mixtures_of: tuple[int, set[int]] | None = None  # step at which they were fitted, classes with a label
         self.features = Features(self.images, c.h_dim, self.device)
         self._graph_due = self.step
 
@@ -455,8 +457,17 @@ class Learner:
         return vae
 
     # ---------- generation ----------
+    def keep_mixtures(self, probs: np.ndarray) -> None:
+        """Fit them anew where they are too old, or other classes than then have a label; probs (N, C) of all images."""
+        if self._mixtures_of is not None:
+            step, labeled = self._mixtures_of
+            if self.step - step < MIXTURES_LAST and labeled == set(self.labels.values()):
+                return
+        self.fit_mixtures(probs)
+
     def fit_mixtures(self, probs: np.ndarray) -> None:
         """Mixtures of each class over what stands for it in the graph (all images without one); probs (N, C) of all."""
+        self._mixtures_of = self.step, set(self.labels.values())
         positions = self.trainable if self.graph is None else self.graph.positions
         labels = np.array([self.labels.get(p, -1) for p in positions.tolist()])
         classes = generation.members(probs[positions], labels)

@@ -96,6 +96,27 @@ def test_a_new_label_is_in_the_next_ten_batches_and_a_corrected_one_starts_again
     assert 77 not in learner.steps_with
 
 
+def test_mixtures_are_fitted_again_after_30_steps_and_when_another_class_has_a_label(digits):
+    learner = Learner(digits[0][:300], 10, config=LearnerConfig(warm_up_steps=0), rng_seed=0)
+    fitted = []
+
+    def kept() -> bool:
+        fitted.append(learner.mixtures)
+        learner.features.refresh(learner.ema, np.arange(300), learner.step)
+        learner.keep_mixtures(learner.features.probs(learner.ema))
+        return learner.mixtures is fitted[-1]
+
+    learner.set_labels({0: 3})
+    assert not kept()
+    learner.step += 29
+    learner.set_labels({0: 3, 1: 3})
+    assert kept()
+    learner.set_labels({0: 3, 1: 4})
+    assert not kept()
+    learner.step += 30
+    assert not kept()
+
+
 def test_no_guess_is_trusted_until_every_class_has_a_label_or_there_are_two_for_each(digits):
     """Otherwise the first labels teach every unlabeled image to be one of the few classes that are known."""
     learner = Learner(digits[0][:100], 3, config=LearnerConfig(warm_up_steps=1))

@@ -91,6 +91,20 @@ def test_a_correction_and_an_undo_make_new_versions_though_the_count_stays(digit
     assert course.learning.learner.labels == {p: i for i, p in enumerate(course.learning._positions(np.array(ids)))}
 
 
+def test_the_longer_a_version_takes_the_more_steps_come_before_the_next_up_to_25(digit_project, course):
+    label(digit_project, 10)
+    to_rest(course)
+    taken = []
+    for seconds in (0, 3600):
+        course.publishing = seconds
+        label(digit_project, 1, first=20 + len(taken))
+        before = course.learning.learner.step
+        course._cycle()
+        taken.append(course.learning.learner.step - before)
+        assert digit_project.published().last_event_id == digit_project.store.last_event_id()
+    assert taken == [10, 26]  # 10 batches with the new label; 25, in slices of two
+
+
 def test_another_acquisition_is_published_at_once_and_ranks_by_it(digit_project, course):
     label(digit_project, 25)
     to_rest(course)
