@@ -1,8 +1,8 @@
 """Who labels: names, passwords, and the signed cookie that says who is signed in.
 
 Passwords are hashed with Argon2id (RFC 9106) by argon2-cffi; the cookie is signed by itsdangerous with a secret that
-the project made for itself. A cookie ends when its account is disabled or its password changes, at the latest after
-SIGNED_IN_SECONDS.
+the project made for itself. A cookie ends for good when its account is disabled or gets another password or role, at
+the latest after SIGNED_IN_SECONDS.
 """
 
 import hashlib
@@ -146,8 +146,8 @@ def _fits(password_hash: str, password: str) -> bool:
 
 
 def _mark(account: Account) -> str:
-    """Another one after each change of the password."""
-    return hashlib.sha256(account.password_hash.encode()).hexdigest()[:16]
+    """Another one in each generation of the account."""
+    return hashlib.sha256(f"{account.generation} {account.password_hash}".encode()).hexdigest()[:16]
 
 
 def _secret(store: Store) -> str:

@@ -248,6 +248,8 @@ def _must_be_sound(folder: Path, copied: Copied) -> None:
             raise ValueError(f"it lacks {min(unknown)}")
         # Tabs that are open on the project that was lost must not write here: ids given since mean other images now.
         store.set_setting("page_key", secrets.token_hex(8))
+        if store.accounts():  # nor may a sign-in that ended since the backup begin to hold again
+            store.set_setting("sign_in_secret", secrets.token_hex(32))
 
 
 @contextmanager

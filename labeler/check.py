@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from labeler import heads
 from labeler.mend import drop_version, put_back, remove
 from labeler.published import ARRAYS, DRAFT, MODEL, RANKING_DRAFT
 from labeler.working import STALE_SECONDS, drafts, stale_caches
@@ -43,7 +44,12 @@ def check(folder: Path, store: Store, on_progress: Progress | None = None) -> li
 
 def findings(folder: Path, store: Store, on_progress: Progress | None = None) -> Iterator[Finding]:
     """One by one, so that what is mended is sound when it is looked at by what comes after."""
-    yield from (Finding(line) for line in store.check())
+    problems = store.check()
+    if (cut := heads.fault(folder, store)) is not None:
+        problems.append(cut)
+    yield from (Finding(line) for line in problems)
+    if not problems:
+        heads.note(folder, store)
     yield from of_images(folder, store, on_progress)
     trainer = store.process("trainer")
     rests = trainer is None or not trainer["alive"]  # otherwise it may be in the middle of it

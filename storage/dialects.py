@@ -65,6 +65,9 @@ class Dialect(Protocol):
     def settings(self, db: Connection) -> list[str]:
         """What is set so that a promise does not hold, one line each."""
 
+    def dealt(self, db: Connection) -> int:
+        """The highest id that an event was ever given, where the database says it; else 0."""
+
     def triggers(self, db: Connection) -> set[str]: ...
 
     def close(self) -> None: ...

@@ -8,15 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, or_, select
 
 from storage.classes import KEPT, derived_classes
+from storage.clock import steady
 from storage.database import Database
 from storage.dialects import insert
-from storage.migrations import m0001_first, m0003_class_events, m0004_overlap
+from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0006_links
 from storage.states import derive_states, derived, derived_open, rules_at
 from storage.tables import classes, events, imports, leases, open_answers, processes, sample_states, samples
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
-MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS, *m0004_overlap.STATEMENTS)
-KEPT_TABLES = ("events", "class_events", "overlap_events")
+MADE_BY = tuple(s for m in (m0001_first, m0003_class_events, m0004_overlap, m0006_links) for s in m.STATEMENTS)
+KEPT_TABLES = ("events", "event_links", "class_events", "overlap_events")
 TRIGGERS = {f"{table}_keep_{how}" for table in KEPT_TABLES for how in ("update", "delete")}
 
 
@@ -40,14 +41,14 @@ class RepairTables(Database):
                 done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
             if n := _derive_classes(db, wrong_classes(db)):
                 done.append(f"Classes that did not follow from their events were derived again: {n:,}.")
-            if n := db.execute(sa.delete(leases).where(_no_lease(time.time()))).rowcount:
+            if n := db.execute(sa.delete(leases).where(_no_lease(steady()))).rowcount:
                 done.append(f"Leases that had run out, or never would, were taken away: {n:,}.")
         return done
 
     def leases_run_out(self) -> int:
         """How many are left of tabs that were closed: harmless, as anybody may take them over."""
         with self._reading() as db:
-            return int(db.scalar(select(sa.func.count()).where(leases.c.expires <= time.time())) or 0)
+            return int(db.scalar(select(sa.func.count()).where(leases.c.expires <= steady())) or 0)
 
     def clear_running(self) -> None:
         """Take away leases and roles. For a copy: nobody has it on screen, and nothing runs on it."""
@@ -109,7 +110,7 @@ def missing_triggers(there: set[str]) -> list[str]:
 
 def held_for_ever(db: Connection) -> list[int]:
     """Ids of samples that nobody is asked: their lease ends in a future that no lease reaches."""
-    query = select(leases.c.sample_id).where(leases.c.expires > time.time() + LONGEST_LEASE)
+    query = select(leases.c.sample_id).where(leases.c.expires > steady() + LONGEST_LEASE)
     return list(db.scalars(query.order_by(leases.c.sample_id)))
 
 

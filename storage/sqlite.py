@@ -135,6 +135,9 @@ class SQLite:
     def settings(self, db: Connection) -> list[str]:
         return []  # every connection is ours, and sets what is needed
 
+    def dealt(self, db: Connection) -> int:
+        return int(db.exec_driver_sql("SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'").scalar() or 0)
+
     def triggers(self, db: Connection) -> set[str]:
         return set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from labeler import Project
-from storage import NewEvent, NewSample
+from storage import Conflict, NewEvent, NewSample
 from storage.places import place
 from storage.values import STATE_KINDS
 
@@ -178,6 +178,10 @@ class Machine(RuleBasedStateMachine):
     def undo(self, data: st.DataObject, holder: tuple[str, str]) -> None:
         target = data.draw(st.sampled_from([e for e in self.model.events if e.kind in STATE_KINDS]))
         undo = NewEvent(self.uid(), "undo", target.sample_id, None, *holder, undoes=target.uid, review=target.review)
+        if any(e.undoes == target.uid for e in self.model.events):
+            with pytest.raises(Conflict):
+                self.store.record([undo])
+            return
         self.record(undo)
         who, tab = holder
         lease = self.model.leases.get((target.sample_id, who), (tab, 0))

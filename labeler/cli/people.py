@@ -80,7 +80,7 @@ def password(project: ProjectFolder, name: Name, password_stdin: FromStdin = Fal
 def role_(
     project: ProjectFolder, name: Name, role: Annotated[Role, typer.Argument(metavar="ROLE", help=ROLES_TOLD)]
 ) -> None:
-    """Change what somebody may do. It holds at once."""
+    """Change what somebody may do. It holds at once: who is signed in has to sign in again."""
     from labeler import Project
 
     with Project.open(project) as p:
@@ -90,7 +90,7 @@ def role_(
 
 @user.command(epilog="Example: labeler user disable flowers ben")
 def disable(project: ProjectFolder, name: Name) -> None:
-    """Sign somebody out for good. Labels stay; 'enable' takes it back."""
+    """Sign somebody out, everywhere. Labels stay; after 'enable' they may sign in anew."""
     from labeler import Project
 
     with Project.open(project) as p:

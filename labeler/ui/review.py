@@ -14,7 +14,7 @@ from labeler.agreement import agreement
 from labeler.ui.desk import Desk, shown
 from labeler.ui.label import mounted
 from labeler.ui.signin import must_be
-from storage import Event, NewEvent
+from storage import Conflict, Event, NewEvent
 
 AT_ONCE = 8  # images sent ahead
 COUNTED_EVERY = 5.0  # seconds
@@ -95,6 +95,8 @@ def review_routes(
         values = body.model_dump(exclude={"project"})
         try:
             store.record([NewEvent(annotator=name, review=True, acquisition="review", **values)])
+        except Conflict as problem:
+            raise HTTPException(409, str(problem)) from None
         except (KeyError, ValueError) as problem:
             raise HTTPException(422, str(problem.args[0] if problem.args else problem)) from None
         return {"stored": [body.uid]}

@@ -21,7 +21,7 @@ from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
 from labeler.ui.review import Waiting, review_routes
-from labeler.ui.signin import account_of, must_be, sign_in_routes
+from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
 
 HERE = Path(__file__).parent
@@ -154,7 +154,7 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         events = [
             NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
         ]
-        stored, refused = desk.commit(name, body.client, events)
+        stored, refused = desk.commit(name, body.client, events, own=not may(request, "reviewer"))
         return {"stored": stored, "refused": refused, "counts": desk.counts()}
 
     @api.post("/release")
