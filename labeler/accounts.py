@@ -11,6 +11,7 @@ import threading
 import time
 import unicodedata
 from collections import defaultdict, deque
+from collections.abc import Iterable
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
@@ -50,6 +51,14 @@ def annotator_name(typed: str) -> str:
     if name.casefold() == "import":
         raise ValueError("'import' marks labels that came with the images. Please take another name.")
     return name
+
+
+def must_be_told_apart(name: str, known: Iterable[str]) -> None:
+    """ValueError for a new name that differs from a known one by capital letters alone: one person would be two."""
+    known = list(known)
+    alike = next((one for one in known if one != name and one.casefold() == name.casefold()), None)
+    if alike is not None and name not in known:
+        raise ValueError(f"There is {alike} already. Write it the same way, or take a name that differs by more.")
 
 
 def hashed(password: str, name: str) -> str:

@@ -241,6 +241,7 @@ def _extract(
 def _must_be_sound(folder: Path, copied: Copied) -> None:
     """The database is ours and whole, and every image it speaks of came along, or was known to be elsewhere or gone."""
     with Store.open(folder / DATABASE) as store:
+        store.settle()  # where it was taken while the states of many samples were derived again
         if wrong := store.check():
             raise ValueError(f"its database is damaged: {wrong[0].rstrip('.')}")
         there = {*copied.files, *copied.by_path, *copied.missing}

@@ -1,5 +1,6 @@
 """`labeler check` on a torn database: what is wrong with it, what of it can be read, and a new project of that."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def told(folder: Path, error: Exception) -> list[str] | None:
     return [
         *lines,
         "Nothing was changed. Restore the newest backup (labeler restore BACKUP.zip FOLDER), or make a project of what "
-        f"can be read: labeler check {folder} --salvage FOLDER",
+        f"can be read: labeler check {shlex.quote(str(folder))} --salvage FOLDER",
     ]
 
 

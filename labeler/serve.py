@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -75,7 +76,9 @@ def _somebody_must_sign_in(project: Project, host: str) -> None:
     if any(not one.disabled for one in project.store.accounts()):
         return
     what = "--auth needs an account" if host in LOOPBACK else f"At {host} others reach the page, so it needs accounts"
-    raise ValueError(f"{what}. Make the first one: labeler user add {project.folder} NAME --role admin")
+    raise ValueError(
+        f"{what}. Make the first one: labeler user add {shlex.quote(str(project.folder))} NAME --role admin"
+    )
 
 
 def _run(

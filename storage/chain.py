@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, func, select
 
-from storage.dialects import BATCH, values_of
+from storage.dialects import BATCH, given
 from storage.tables import annotators, class_events, event_links, events, overlap_events, samples, versions
 
 FIRST = ""  # what comes before the first link
@@ -42,9 +42,8 @@ def _as_kept(value: Any) -> Any:
 
 def extend(db: Connection, uids: Iterable[str]) -> None:
     """Link the events with these uids, which were appended just now: as they are stored, not as they were sent."""
-    newest = select(event_links.c.link).order_by(event_links.c.event_id.desc()).limit(1)
-    appended = _linked().where(events.c.uid.in_(values_of(uids))).order_by(events.c.id)
-    _link(db, db.scalar(newest) or FIRST, db.execute(appended).all())
+    rows = db.execute(APPENDED, {"uids": json.dumps(list(uids))}).all()
+    _link(db, rows[0].newest or FIRST, (row[:-1] for row in rows))
 
 
 def link_all(db: Connection) -> None:
@@ -59,7 +58,7 @@ def _link(db: Connection, before: str, rows: Iterable[Any]) -> str:
     for row in rows:
         before = link_after(before, row)
         links.append({"event_id": row[0], "link": before})
-    db.execute(sa.insert(event_links), links)
+    db.execute(ADD, links)
     return before
 
 
@@ -119,6 +118,18 @@ def _side_by_side(db: Connection) -> Iterator[tuple[int, Any, str | None]]:
 def _linked() -> sa.Select[Any]:
     query = select(*LINKED).outerjoin_from(events, samples, samples.c.id == events.c.sample_id)
     return query.outerjoin(annotators, annotators.c.id == events.c.annotator_id)
+
+
+# Made once: a label waits for them.
+ADD = sa.insert(event_links)
+APPENDED = (
+    _linked()
+    .add_columns(
+        select(event_links.c.link).order_by(event_links.c.event_id.desc()).limit(1).scalar_subquery().label("newest")
+    )
+    .where(events.c.uid.in_(given("uids")))
+    .order_by(events.c.id)
+)
 
 
 def _pages(db: Connection, query: sa.Select[Any], by: sa.ColumnElement[int]) -> Iterator[list[Any]]:

@@ -1,5 +1,6 @@
 """Which events are not stored, and the sentence that says why."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,11 +8,18 @@ from sqlalchemy import Connection, select
 
 from storage.classes import roots, shown
 from storage.database import values_of
+from storage.dialects import given
 from storage.states import rules_at
 from storage.tables import annotators, classes, events, sample_states, samples
 from storage.values import EVENT_KINDS, STATE_KINDS, Conflict, NewEvent
 
 ANSWER = ("kind", "sample_id", "class_id", "undoes", "review")  # and whose it is: what an event says
+
+STORED = (  # made once: a label waits for it
+    select(events.c.uid, annotators.c.name, *(events.c[name] for name in ANSWER))
+    .join_from(events, annotators, annotators.c.id == events.c.annotator_id)
+    .where(events.c.uid.in_(given("uids")))
+)
 
 
 def must_make_sense(new: NewEvent) -> None:
@@ -34,9 +42,7 @@ def must_make_sense(new: NewEvent) -> None:
 
 def not_stored_yet(db: Connection, new_events: Sequence[NewEvent]) -> list[NewEvent]:
     """Those that are new, in order. Conflict where a uid comes with another answer than it is stored with, or twice."""
-    query = select(events.c.uid, annotators.c.name, *(events.c[name] for name in ANSWER))
-    query = query.join_from(events, annotators, annotators.c.id == events.c.annotator_id)
-    stored = db.execute(query.where(events.c.uid.in_(values_of(new.uid for new in new_events))))
+    stored = db.execute(STORED, {"uids": json.dumps([new.uid for new in new_events])})
     known: dict[str, tuple[Any, ...]] = {row[0]: tuple(row[1:]) for row in stored}
     fresh = []
     for new in new_events:

@@ -13,7 +13,17 @@ from storage.database import Database
 from storage.dialects import insert
 from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0006_links
 from storage.states import derive_states, derived, derived_open, rules_at
-from storage.tables import classes, events, imports, leases, open_answers, processes, sample_states, samples
+from storage.tables import (
+    class_events,
+    classes,
+    events,
+    imports,
+    leases,
+    open_answers,
+    processes,
+    sample_states,
+    samples,
+)
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
 MADE_BY = tuple(s for m in (m0001_first, m0003_class_events, m0004_overlap, m0006_links) for s in m.STATEMENTS)
@@ -35,7 +45,7 @@ class RepairTables(Database):
             for name in missing_triggers(self._dialect.triggers(db)):
                 self._dialect.run(db, next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
                 done.append(f"The trigger {name} was missing and keeps events from being changed again.")
-            lost = _without_event(db)  # the last trace of an event that somebody took away: nothing to derive it from
+            lost = without_event(db)  # the last trace of an event that somebody took away: nothing to derive it from
             if wrong := [sample_id for sample_id in wrong_states(db) if sample_id not in lost]:
                 derive_states(db, wrong)
                 done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
@@ -80,7 +90,7 @@ def _differences(kept: Any, true: Any) -> tuple[Any, Any]:
     return sa.except_(kept, true), sa.except_(true, kept)
 
 
-def _without_event(db: Connection) -> set[int]:
+def without_event(db: Connection) -> set[int]:
     """Samples whose state is of an event that is not there."""
     return set(
         db.scalars(select(sample_states.c.sample_id).where(sample_states.c.event_id.not_in(select(events.c.id))))
@@ -94,14 +104,23 @@ def wrong_classes(db: Connection) -> list[int]:
 
 
 def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:
-    """Write these classes anew; how many. One that has no events stays as it is: nothing says what it was."""
-    true = [dict(row._mapping) for row in db.execute(derived_classes()) if row.class_id in class_ids]
+    """Write these classes anew; how many. One that has no events stays as it is: nothing says what it was. So does one
+    whose name such a class has."""
+    of_others = select(classes.c.name).where(classes.c.archived_at.is_(None), classes.c.id.not_in(class_ids))
+    taken = set(db.scalars(of_others)) | _names_without_events(db)
+    derived = (row for row in db.execute(derived_classes()) if row.class_id in class_ids)
+    true = [dict(row._mapping) for row in derived if row.archived_at is not None or row.name not in taken]
     rows = [{"id": row.pop("class_id"), **row} for row in true]
     aside = sa.update(classes).where(classes.c.id.in_([row["id"] for row in rows]))
     db.execute(aside.values(archived_at=time.time()))  # two of them may have exchanged their names
     for row in rows:
         db.execute(insert(classes).values(row).on_conflict_do_update(index_elements=[classes.c.id], set_=row))
     return len(rows)
+
+
+def _names_without_events(db: Connection) -> set[str]:
+    told = select(class_events.c.class_id)
+    return set(db.scalars(select(classes.c.name).where(classes.c.archived_at.is_(None), classes.c.id.not_in(told))))
 
 
 def missing_triggers(there: set[str]) -> list[str]:

@@ -50,11 +50,12 @@ def is_from_sqlite(error: BaseException) -> bool:
 
 def faults(path: Path) -> list[str]:
     """What SQLite finds wrong with the file, its first lines; none for one that is sound."""
+    found: list[str] = []
     try:
         with _opened(path) as db:
-            found = [row[0] for row in db.execute("PRAGMA integrity_check")]
-    except sqlite3.DatabaseError as error:
-        return [str(error)]
+            found.extend(row[0] for row in db.execute("PRAGMA integrity_check"))
+    except sqlite3.DatabaseError as error:  # it may end it at once
+        found.append(str(error))
     lines = [line for row in found for line in row.splitlines() if row != "ok"]
     return lines[:SHOWN] + ([f"and {len(lines) - SHOWN:,} lines more"] if len(lines) > SHOWN else [])
 

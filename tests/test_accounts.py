@@ -250,7 +250,7 @@ def test_labels_are_the_accounts_whatever_name_a_cookie_says(client: TestClient)
 def test_only_an_admin_changes_how_images_are_chosen(client: TestClient) -> None:
     key = signed_in(client, "ann").get("/labeler/state").json()["key"]
     refused = client.post("/labeler/acquisition", json={"project": key, "acquisition": "random"})
-    assert (refused.status_code, refused.json()["detail"]) == (403, "Only an admin may do this; you are annotator.")
+    assert (refused.status_code, refused.json()["detail"]) == (403, "Only an admin may do this; ann is an annotator.")
     client.cookies.clear()
     signed_in(client, "ada")
     assert client.post("/labeler/acquisition", json={"project": key, "acquisition": "random"}).status_code == 200
@@ -353,6 +353,8 @@ def test_accounts_by_command(project: Project) -> None:
     assert SignIns(project.store).sign_in("ada", PASSWORD, "here")[0].role == "admin"
     again = user("add", project.folder, "ada", "--password-stdin", password=PASSWORD)
     assert (again.code, "an account ada already" in again.err) == (1, True)
+    alike = user("add", project.folder, "Ada", "--password-stdin", password=PASSWORD)
+    assert (alike.code, "There is ada already" in alike.err) == (1, True)
     short = user("add", project.folder, "ben", "--password-stdin", password="short")
     assert (short.code, "10 to 200 characters" in short.err) == (1, True)
     assert "ada" in user("list", project.folder).out

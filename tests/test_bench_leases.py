@@ -9,7 +9,7 @@ from conftest import server_url
 CLEAN = {"twice": 0, "errors": 0, "lost": 0, "doubled": 0}
 
 
-@pytest.mark.parametrize(("kind", "samples"), [("threads", 400), ("processes", 200)])
+@pytest.mark.parametrize(("kind", "samples"), [("threads", 150), ("processes", 100)])
 def test_sixteen_clients_at_once_never_have_the_same_sample(
     kind: str, samples: int, database: Path | str, tmp_path: Path
 ) -> None:

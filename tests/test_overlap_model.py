@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from conftest import DEPTH
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -277,6 +278,6 @@ def test_several_people_do_to_the_record_what_they_do_to_a_plain_model_of_it(tem
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=9 * DEPTH, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

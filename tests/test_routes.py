@@ -233,6 +233,15 @@ def test_a_name_that_cannot_be_kept_is_refused_with_a_sentence(client: TestClien
     assert "labeler_name" not in client.cookies
 
 
+def test_a_name_that_differs_by_capital_letters_alone_is_refused(project: Project, client: TestClient) -> None:
+    assert client.post("/labeler/name", json={"name": "Zoë"}).status_code == 200
+    refused = client.post("/labeler/name", json={"name": "zoë"})
+    assert (refused.status_code, "There is Zoë already" in refused.json()["detail"]) == (422, True)
+    project.store.annotator("zoë")  # from a record of before
+    for name in ("Zoë", "zoë"):
+        assert client.post("/labeler/name", json={"name": name}).status_code == 200
+
+
 def test_a_name_of_any_script_comes_back_as_it_was_typed(client: TestClient) -> None:
     client.post("/labeler/name", json={"name": "  Zoë 李;=, ©  "})
     assert client.get("/labeler/state").json()["annotator"] == "Zoë 李;=, ©"

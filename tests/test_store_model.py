@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import DATABASES
+from conftest import DATABASES, DEPTH
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -321,6 +321,6 @@ def test_the_record_does_what_a_plain_model_of_it_does(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12 * DEPTH, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

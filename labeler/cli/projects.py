@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress
+from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress, typed
 
 if TYPE_CHECKING:
     from labeler import Project
@@ -42,7 +42,7 @@ def new(
 ) -> None:
     """Make an empty project with these classes."""
     from labeler import Project
-    from storage.classes import clean_class_names
+    from storage.classes import alike, clean_class_names, shown
 
     names = [*(classes.split(",") if classes is not None else []), *(class_ or [])]
     if not names:
@@ -55,7 +55,10 @@ def new(
         p.store.set_setting("flip", flip)
         without = sum(not c.key for c in p.store.classes())
         place = p.store.place
-    print(f"{project}: new project with {count(len(names), 'class', 'classes')}. Next: labeler import {project} SOURCE")
+    made = f"{project}: new project with {count(len(names), 'class', 'classes')}"
+    print(f"{made}. Next: labeler import {typed(project)} SOURCE")
+    for one, other in alike(names):
+        print(f"Note that {shown(one)} and {shown(other)} differ by capital letters alone.")
     if database is not None:
         print(f"Its labels are at {place}. No password is kept: PGPASSWORD or ~/.pgpass has to have it.")
     if without:
@@ -352,7 +355,7 @@ def take_out(project: Path, out: Path, as_json: bool) -> None:
             print(f"{table.name}: {count(table.rows, 'row')}; in {count(table.holes, 'place')} there were more")
     if found.left_out:
         print(f"{count(found.left_out, 'row')} left out that pointed at what could not be read")
-    print(f"Next: labeler check {out}")
+    print(f"Next: labeler check {typed(out)}")
 
 
 def check_all(project: Path, repair: bool, head: tuple[int, str] | None, as_json: bool) -> None:

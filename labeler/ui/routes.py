@@ -15,7 +15,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from labeler.accounts import SignIns, annotator_name
+from labeler.accounts import SignIns, annotator_name, must_be_told_apart
 from labeler.grid import MOST
 from labeler.project import Project
 from labeler.ui import learning, pictures
@@ -192,6 +192,7 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
             raise HTTPException(403, "Here a name comes with a password: sign out, and in again.")
         try:
             who = annotator_name(body.name)
+            must_be_told_apart(who, desk.project.store.annotators())
         except ValueError as problem:
             raise HTTPException(422, str(problem)) from None
         desk.project.store.annotator(who)

@@ -67,4 +67,8 @@ def must_be(request: Request, role: str) -> None:
     """403 for an account of a role that may not do this."""
     account = account_of(request)
     if account is not None and not may(request, role):
-        raise HTTPException(403, f"Only {'an' if role[0] in 'ao' else 'a'} {role} may do this; you are {account.role}.")
+        raise HTTPException(403, f"Only {_one(role)} may do this; {account.name} is {_one(account.role)}.")
+
+
+def _one(role: str) -> str:
+    return f"{'an' if role[0] == 'a' else 'a'} {role}"
