@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from storage.chain import link_all
 from storage.dialects import in_lists
+from storage.migrations import MIGRATIONS
 from storage.repairs import TRIGGERS
 from storage.store import Store
 from storage.tables import metadata
@@ -19,6 +20,12 @@ from storage.tables import metadata
 # What is no more than derived, or holds for a moment only, is left. Tables after those that they point at.
 KEPT = ("annotators", "classes", "class_events", "imports", "rejects", "samples", "events", "event_links",
         "overlap_events", "versions", "settings")  # fmt: skip
+SINCE = {"class_events": 3, "overlap_events": 4, "event_links": 6}  # the schema that brought a table
+# Classes whose events are lost have been what they are from the beginning, as far as is known.
+WITHOUT_HISTORY = """INSERT INTO class_events
+    (kind, class_id, name, key, colour, position, archived_at, merged_into, time, after_event_id)
+    SELECT 'add', id, name, key, colour, position, archived_at, merged_into, 0, 0 FROM classes
+    WHERE id NOT IN (SELECT class_id FROM class_events) ORDER BY id"""
 AT_LEAST = 10_000  # ids that are looked at after one that cannot be read, where nothing says how many there are
 SHOWN = 5  # lines of the integrity check
 
@@ -67,12 +74,12 @@ def readable(path: Path) -> list[Readable]:
         for name in KEPT:
             holes: list[int] = []
             n = sum(1 for _ in _rows(db, name, ["rowid"], holes)) if _columns(db, name) else 0
-            found.append(Readable(name, n, len(holes)))
+            found.append(Readable(name, n, len(holes) or _is_lost(db, name)))
     return found
 
 
 def salvage(path: Path, out: Path) -> Salvaged:
-    """A new record at `out` of all that can be read. It appears whole or not at all."""
+    """A new record at `out` of all that can be read, whole or not at all; ValueError where that is nothing."""
     tables: list[Readable] = []
     left_out = 0
 
@@ -82,12 +89,15 @@ def salvage(path: Path, out: Path) -> Salvaged:
             for name in sorted(TRIGGERS):  # repair() makes them again
                 new.exec_driver_sql(f"DROP TRIGGER {name}")
             tables.extend(_taken_over(db, new, name) for name in KEPT)
+            if not any(table.rows for table in tables):
+                raise ValueError(f"Nothing of {path} can be read. Restore the newest backup.")
             while broken := new.exec_driver_sql("PRAGMA foreign_key_check").all():
                 for name, rowid in {(row[0], row[1]) for row in broken}:
                     left_out += 1
                     new.exec_driver_sql(f'DELETE FROM "{name}" WHERE rowid = ?', (rowid,))
             new.exec_driver_sql("UPDATE versions SET pruned = 1")  # their files are not taken along
-            if not _columns(db, "event_links"):  # of an older schema
+            new.exec_driver_sql(WITHOUT_HISTORY)
+            if not _columns(db, "event_links"):  # of an older schema, or lost
                 link_all(new)
         store.repair()
 
@@ -101,13 +111,26 @@ def _taken_over(db: sqlite3.Connection, new: sa.Connection, name: str) -> Readab
     insert = sa.insert(metadata.tables[name]).prefix_with("OR IGNORE")  # a row that no program of ours wrote
     for some in in_lists(_rows(db, name, columns, holes)) if columns else ():
         n += new.execute(insert, [dict(zip(columns, row, strict=True)) for row in some]).rowcount
-    return Readable(name, n, len(holes))
+    return Readable(name, n, len(holes) or _is_lost(db, name))
+
+
+def _is_lost(db: sqlite3.Connection, name: str) -> bool:
+    """Whether a table that the file should have is not there."""
+    try:
+        (schema,) = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        schema = int(schema)
+    except (sqlite3.DatabaseError, TypeError, ValueError):
+        schema = len(MIGRATIONS)
+    return not _columns(db, name) and schema >= SINCE.get(name, 1)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """To be read only: what SQLite would tidy up may be what is left."""
     with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as db:
+        db.execute("PRAGMA writable_schema=ON")  # so that SQLite makes do with the tables that it finds, of a torn list
+        with contextlib.suppress(sqlite3.DatabaseError):  # said once
+            db.execute("SELECT name FROM sqlite_master").fetchall()
         yield db
 
 

@@ -128,6 +128,25 @@ def test_a_file_of_which_nothing_is_left_says_to_restore_a_backup(torn: Path, la
     tear(torn, *range(2, (torn / "labels.db").stat().st_size // PAGE + 1))
     ended = labeler("check", torn)
     assert (ended.code, "Nothing can be read. Restore the newest backup" in ended.out) == (1, True), ended
+    ended = labeler("check", torn, "--salvage", torn.parent / "new")
+    assert (ended.code, "Restore the newest backup" in ended.err) == (1, True), ended
+    assert not (torn.parent / "new").exists()
+
+
+def test_where_the_list_of_tables_is_torn_those_that_are_left_are_read(torn: Path, labeler: Command) -> None:
+    with closing(sqlite3.connect(torn / "labels.db")) as db:
+        (rows,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    data = (torn / "labels.db").read_bytes()
+    assert data[100] == 5, "the list takes more than one page"
+    last = int.from_bytes(data[108:112], "big")
+    tear(torn, last)
+    ended = labeler("check", torn)
+    assert (ended.code, f"events: {N} rows can be read" in ended.out) == (1, True), (rows, ended)
+    made = labeler("check", torn, "--salvage", torn.parent / "new")
+    assert (made.code, "in 1 place there were more" in made.out) == (0, True), made
+    with Project.open(torn.parent / "new") as q:
+        assert len(q.store.labels()) == N
+        assert q.store.check() == []
 
 
 def test_a_sound_project_is_not_torn_and_is_salvaged_whole(torn: Path, labeler: Command) -> None:
