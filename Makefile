@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page
+.PHONY: install demo test test-deep check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The record against plain models of it, with ten times as many random sequences; a quarter of an hour.
+test-deep: install
+	DEPTH=10 $(BIN)/python -m pytest --timeout 3600 tests/test_store_model.py tests/test_overlap_model.py
 
 check: install
 	$(BIN)/ruff format --check .

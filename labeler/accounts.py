@@ -1,8 +1,8 @@
 """Who labels: names, passwords, and the signed cookie that says who is signed in.
 
 Passwords are hashed with Argon2id (RFC 9106) by argon2-cffi; the cookie is signed by itsdangerous with a secret that
-the project made for itself. A cookie ends when its account is disabled or its password changes, at the latest after
-SIGNED_IN_SECONDS.
+the project made for itself. A cookie ends for good when its account is disabled or gets another password or role, at
+the latest after SIGNED_IN_SECONDS.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import threading
 import time
 import unicodedata
 from collections import defaultdict, deque
+from collections.abc import Iterable
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
@@ -50,6 +51,14 @@ def annotator_name(typed: str) -> str:
     if name.casefold() == "import":
         raise ValueError("'import' marks labels that came with the images. Please take another name.")
     return name
+
+
+def must_be_told_apart(name: str, known: Iterable[str]) -> None:
+    """ValueError for a new name that differs from a known one by capital letters alone: one person would be two."""
+    known = list(known)
+    alike = next((one for one in known if one != name and one.casefold() == name.casefold()), None)
+    if alike is not None and name not in known:
+        raise ValueError(f"There is {alike} already. Write it the same way, or take a name that differs by more.")
 
 
 def hashed(password: str, name: str) -> str:
@@ -146,8 +155,8 @@ def _fits(password_hash: str, password: str) -> bool:
 
 
 def _mark(account: Account) -> str:
-    """Another one after each change of the password."""
-    return hashlib.sha256(account.password_hash.encode()).hexdigest()[:16]
+    """Another one in each generation of the account."""
+    return hashlib.sha256(f"{account.generation} {account.password_hash}".encode()).hexdigest()[:16]
 
 
 def _secret(store: Store) -> str:

@@ -241,6 +241,7 @@ def _extract(
 def _must_be_sound(folder: Path, copied: Copied) -> None:
     """The database is ours and whole, and every image it speaks of came along, or was known to be elsewhere or gone."""
     with Store.open(folder / DATABASE) as store:
+        store.settle()  # where it was taken while the states of many samples were derived again
         if wrong := store.check():
             raise ValueError(f"its database is damaged: {wrong[0].rstrip('.')}")
         there = {*copied.files, *copied.by_path, *copied.missing}
@@ -248,6 +249,8 @@ def _must_be_sound(folder: Path, copied: Copied) -> None:
             raise ValueError(f"it lacks {min(unknown)}")
         # Tabs that are open on the project that was lost must not write here: ids given since mean other images now.
         store.set_setting("page_key", secrets.token_hex(8))
+        if store.accounts():  # nor may a sign-in that ended since the backup begin to hold again
+            store.set_setting("sign_in_secret", secrets.token_hex(32))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -12,14 +13,20 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from labeler import heads
 from labeler.mend import drop_version, put_back, remove
 from labeler.published import ARRAYS, DRAFT, MODEL, RANKING_DRAFT
 from labeler.working import STALE_SECONDS, drafts, stale_caches
 from storage import AlreadyRunning, Sample, Store, Version
-from storage.images import DAMAGED, INCOMING, left_incoming
+from storage.images import DAMAGED, left_incoming
 from storage.processes import runs
 
 Progress = Callable[[int, int], None]
+OURS = {  # what these folders hold, hidden files apart
+    "images": re.compile(rf"images/([0-9a-f]{{2}}/)?[0-9a-f]{{64}}\.[A-Za-z0-9]+|images/{DAMAGED}/.*"),
+    "models": re.compile(r"models/\d{6,}/[a-z_]+\.(npy|npz|safetensors|json)"),
+    "cache": re.compile(r"cache/.*\.(npy|npz|json|safetensors)"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,19 @@ def check(folder: Path, store: Store, on_progress: Progress | None = None) -> li
 
 def findings(folder: Path, store: Store, on_progress: Progress | None = None) -> Iterator[Finding]:
     """One by one, so that what is mended is sound when it is looked at by what comes after."""
-    yield from (Finding(line) for line in store.check())
+    problems = store.check()
+    if (cut := heads.fault(folder, store)) is not None:
+        problems.append(cut)
+    yield from (Finding(line) for line in problems)
+    if not problems:
+        heads.note(folder, store)
     yield from of_images(folder, store, on_progress)
     trainer = store.process("trainer")
     rests = trainer is None or not trainer["alive"]  # otherwise it may be in the middle of it
     yield from of_models(folder, store, rests)
     yield from of_cache(folder, store, rests)
     yield from of_leftovers(folder, store)
+    yield from of_strangers(folder, store)
 
 
 # ---------- images ----------
@@ -199,14 +212,32 @@ def of_leftovers(folder: Path, store: Store) -> Iterator[Finding]:
         yield Finding(text, wrong=False, mend=lambda: "; ".join(store.repair()) or None)
 
 
+def of_strangers(folder: Path, store: Store) -> Iterator[Finding]:
+    """What somebody put into our folders: it does no harm, and is not ours to remove."""
+    for inside in ("images", "models", "cache"):
+        strange = [path for path in files_in(folder / inside) if not OURS[inside].fullmatch(_within(folder, path))]
+        if strange:
+            more = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+            text = f"{_within(folder, strange[0])}{more}: not of Labeler, which reads nothing of it. Move it elsewhere."
+            yield Finding(text, wrong=False)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """But hidden ones, and those in hidden folders: drafts, and what was moved aside."""
+    there = (path for path in sorted(folder.glob("**/*")) if path.is_file())
+    return [path for path in there if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def _within(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
 def unknown_images(folder: Path, store: Store) -> list[Path]:
     """Originals without a sample, but for those that an import may just be about to name. Nothing else has them."""
     old = time.time() - STALE_SECONDS
-    there = [p for p in (folder / "images").glob("**/*") if p.is_file() and p.parent.name not in (INCOMING, DAMAGED)]
     known = {folder / sample.file for sample in store.samples()}
-    return [
-        path for path in there if path not in known and not path.name.startswith(".") and path.stat().st_mtime < old
-    ]
+    ours = (path for path in files_in(folder / "images") if OURS["images"].fullmatch(_within(folder, path)))
+    return [path for path in ours if path not in known and path.parent.name != DAMAGED and path.stat().st_mtime < old]
 
 
 def _left(

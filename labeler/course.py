@@ -6,12 +6,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from labeler.learning import DEFAULT_ACQUISITION, Learning
 from labeler.lookout import Lookout
+from labeler.outage import heard
 from labeler.project import Project
 from labeler.published import clear_drafts
 from labeler.ranker import Ranker
@@ -60,23 +62,22 @@ class Report:
             silent, now = silent + 1, self.info
             if now == told and silent < REST_BEATS:
                 continue
-            try:
-                ours = self.project.store.heartbeat("trainer", self.holder, now)
+            with heard("A heartbeat could not be written."):
+                if not self.project.store.heartbeat("trainer", self.holder, now):
+                    self.lost.set()
                 told, silent = now, 0
-            except Exception:  # a full disk, a lock: one beat missed is no reason to stop beating
-                log.exception("A heartbeat could not be written.")
-                continue
-            if not ours:
-                self.lost.set()
 
 
-def train(folder: Path, until_settled: bool = False, on_progress: Progress | None = None) -> None:
+def train(
+    folder: Path, until_settled: bool = False, on_progress: Progress | None = None, holder: str | None = None
+) -> None:
     """Train a project: for ever, or until nothing is new and the loss is flat.
 
-    RuntimeError when another trainer is at work on it.
+    RuntimeError when another trainer is at work on it; ConnectionError when its database went away. Called again by the
+    same `holder` it goes on, unless another trainer was quicker.
     """
     with Project.open(folder) as project:
-        report = Report(project)
+        report = Report(project, holder or uuid.uuid4().hex)
         report.say("starting", pid=os.getpid())
         try:
             project.store.hold("trainer", report.holder, report.info)
@@ -90,7 +91,8 @@ def train(folder: Path, until_settled: bool = False, on_progress: Progress | Non
         finally:
             report.lost.set()
             beats.join(5)
-            project.store.let_go("trainer", report.holder)
+            with suppress(ConnectionError):  # who is silent has let go
+                project.store.let_go("trainer", report.holder)
 
 
 def _until_done(project: Project, report: Report, until_settled: bool, on_progress: Progress | None) -> None:

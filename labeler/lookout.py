@@ -1,16 +1,14 @@
 """Wakes the threads of a trainer when something was committed, by whatever process, and lets them sleep otherwise."""
 
-import logging
 import threading
 import time
 
+from labeler.outage import heard
 from storage import Store
 
 LOOK_EVERY = 0.015  # seconds between two looks while people label: a look takes about 0.1 ms, most of it to wake up
 REST_EVERY = 0.25  # and when nobody has for long
 GROWTH = 1 / 600  # in between, seconds for each second without news: 0.1 after a minute
-
-log = logging.getLogger(__name__)
 
 
 class Lookout(threading.Thread):
@@ -29,13 +27,13 @@ class Lookout(threading.Thread):
     def run(self) -> None:
         mark, woken = None, time.monotonic() - REST_EVERY / GROWTH  # nobody labels yet
         while not self._ended.is_set():
-            try:
+            looked = False
+            with heard("The record could not be read."):
                 newest = self._store.change_mark()
                 if newest != mark and self._is_news():  # a heartbeat is none
                     woken = time.monotonic()
-                mark = newest
-            except Exception:  # a lock, a lost disk: it is looked at again, as the mark is still the old one
-                log.exception("The record could not be read.")
+                mark, looked = newest, True
+            if not looked:  # it is looked at again, as the mark is still the old one
                 self._ended.wait(1)
             time.sleep(_pause(time.monotonic() - woken))
         self.tell()

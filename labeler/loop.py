@@ -174,10 +174,13 @@ class Loop:
                 self._queue.insert(0, question)
         return question
 
-    def commit(self, events: Iterable[NewEvent]) -> list[str]:
-        """Record events of this annotator and client, in order; returns the uids that are stored now."""
+    def commit(self, events: Iterable[NewEvent], own: bool = False) -> list[str]:
+        """Record events of this annotator and client, in order; returns the uids that are stored now.
+
+        `own`: what would change another person's answer is refused (storage.Conflict).
+        """
         events = [replace(event, annotator=self.annotator, client=self.client) for event in events]
-        uids = self._store.record(events)
+        uids = self._store.record(events, own)
         decided = {event.sample_id for event in events if event.kind != "comment"}
         with self._lock:
             self._queue = [question for question in self._queue if question.sample_id not in decided]

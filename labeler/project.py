@@ -3,7 +3,8 @@
 import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -48,15 +49,9 @@ class Project:
             not folder.is_dir() or any(not entry.name.startswith(".") for entry in folder.iterdir())
         ):
             raise ValueError(f"{folder} is not an empty folder. Choose a new or an empty one.")
-        existed = folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with _folder_for(folder):
             place = folder / DATABASE if database is None else database
             store = Store.create(place, folder.name, classes, settings={"rng_seed": secrets.randbits(32)})
-        except (ValueError, OSError, RuntimeError):
-            if not existed:
-                folder.rmdir()
-            raise
         if database is not None:
             remember(folder, store.place)
         return cls(folder, store)
@@ -115,14 +110,30 @@ class Project:
         two people only one that is asked of several people."""
         return Loop(self, annotator, client or f"loop-{secrets.token_hex(6)}", lookahead)
 
-    def set_overlap(self, share: float, times: int = 2, annotator: str | None = None) -> Overlap:
+    def set_overlap(
+        self, share: float, times: int = 2, annotator: str | None = None, on_progress: Progress | None = None
+    ) -> Overlap:
         """Ask a share of the images, drawn at random, of so many people; 0 ends it (docs/agreement.md)."""
-        return self.store.set_overlap(share, times, annotator)
+        return self.store.set_overlap(share, times, annotator, on_progress)
 
     def published(self) -> Published | None:
         """The newest version of the model; None before the first."""
         self._published = newest(self.folder, self.store, self._published)
         return self._published
+
+
+@contextmanager
+def _folder_for(folder: Path) -> Iterator[None]:
+    """The folder, and those that it is in; what was made of them is gone again when the block fails."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody put something into it
+            for one in missing:
+                one.rmdir()
+        raise
 
 
 def is_project(folder: Path) -> bool:

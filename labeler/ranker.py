@@ -3,7 +3,6 @@
 A thread of the trainer, never on the path from a key to the next image. Within seconds a version follows.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,10 @@ from labeler import published
 from labeler.learning import Learning
 from labeler.lookout import Lookout
 from labeler.orders import chosen_acquisition
+from labeler.outage import heard
 from storage import Store
 
 MOST = 20_000_000  # probabilities: a larger file would not be written in time, so that only versions rank
-
-log = logging.getLogger(__name__)
 
 
 class Ranker(threading.Thread):
@@ -33,10 +31,8 @@ class Ranker(threading.Thread):
     def run(self) -> None:
         while not self._ended.is_set():
             seen = self._lookout.news
-            try:
+            with heard("A ranking could not be published."):  # the next version ranks as well
                 self._turn()
-            except Exception:  # a full disk, a lock: the next version ranks as well
-                log.exception("A ranking could not be published.")
             self._lookout.wait(seen)
 
     def _turn(self) -> None:

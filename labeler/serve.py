@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from labeler import heads
+from labeler.outage import heard
 from labeler.project import Project
 from model import ACQUISITIONS
 from storage import AlreadyRunning, Store
@@ -54,7 +57,7 @@ def serve(
         _must_be_alone(project.store)
         with _listening(host, port) as sock:
             url = _url(host, sock)
-            with _held(project.store, url) as lost:
+            with _held(project, url) as lost:
                 if acquisition:
                     project.store.set_setting("acquisition", acquisition)
                 _run(project, sock, url, open_browser, Trainer(project) if trainer else None, auth, lost)
@@ -73,7 +76,9 @@ def _somebody_must_sign_in(project: Project, host: str) -> None:
     if any(not one.disabled for one in project.store.accounts()):
         return
     what = "--auth needs an account" if host in LOOPBACK else f"At {host} others reach the page, so it needs accounts"
-    raise ValueError(f"{what}. Make the first one: labeler user add {project.folder} NAME --role admin")
+    raise ValueError(
+        f"{what}. Make the first one: labeler user add {shlex.quote(str(project.folder))} NAME --role admin"
+    )
 
 
 def _run(
@@ -175,12 +180,10 @@ class Trainer:
             self._ending.wait(wait)
 
     def _another_trains(self) -> bool:
-        try:
+        with heard("Whether another trainer is at work could not be read."):
             known = self.project.store.process("trainer")
-        except Exception:  # a lock, a database that is away: it is asked again
-            log.exception("Whether another trainer is at work could not be read.")
-            return True
-        return known is not None and bool(known["alive"])
+            return known is not None and bool(known["alive"])
+        return True  # it is asked again
 
     def _live(self) -> None:
         """One life of the trainer, from its start to its end or ours."""
@@ -220,20 +223,17 @@ def _must_be_alone(store: Store) -> None:
 
 
 @contextmanager
-def _held(store: Store, url: str) -> Iterator[threading.Event]:
+def _held(project: Project, url: str) -> Iterator[threading.Event]:
     """Holds the project as its only server, with a heartbeat. Yields what is set when the hold was lost."""
-    holder, info = uuid.uuid4().hex, {"url": url, "pid": os.getpid()}
+    store, holder, info = project.store, uuid.uuid4().hex, {"url": url, "pid": os.getpid()}
     ended, lost = threading.Event(), threading.Event()
 
     def beat() -> None:
         while not ended.wait(BEAT_EVERY):
-            try:
-                ours = store.heartbeat("server", holder, info)
-            except Exception:  # a full disk, a lock: one beat missed is no reason to stop beating
-                log.exception("A heartbeat could not be written.")
-                continue
-            if not ours:  # this machine slept, and another server took over
-                return lost.set()
+            with heard("A heartbeat could not be written."):
+                if not store.heartbeat("server", holder, info):  # this machine slept, and another server took over
+                    return lost.set()
+                heads.note(project.folder, store)
 
     store.hold("server", holder, info)
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -243,7 +243,9 @@ def _held(store: Store, url: str) -> Iterator[threading.Event]:
     finally:
         ended.set()
         thread.join()
-        store.let_go("server", holder)
+        with suppress(OSError):  # a database that is away, a full disk: who is silent has let go
+            heads.note(project.folder, store)
+            store.let_go("server", holder)
 
 
 @contextmanager

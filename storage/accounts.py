@@ -10,7 +10,7 @@ from storage.database import Database
 from storage.tables import annotators
 from storage.values import ROLES, Account
 
-NAMES = ("id", "name", "role", "password_hash", "disabled_at")
+NAMES = ("id", "name", "role", "password_hash", "disabled_at", "generation")
 
 
 class AccountTables(Database):
@@ -45,7 +45,10 @@ class AccountTables(Database):
     def change_account(
         self, name: str, role: str | None = None, password_hash: str | None = None, disabled: bool | None = None
     ) -> Account:
-        """Change what is given. KeyError for an unknown name; ValueError where no admin could sign in any more."""
+        """Change what is given. KeyError for an unknown name; ValueError where no admin could sign in any more.
+
+        Another role, a password given anew, and being disabled begin a new generation, with which old sign-ins end.
+        """
         changes: dict[str, Any] = {}
         if role is not None:
             _must_be_role(role)
@@ -56,6 +59,8 @@ class AccountTables(Database):
             changes["disabled_at"] = time.time() if disabled else None
         with self._writing() as db:
             known = _known(db, name)
+            if (role or known.role) != known.role or password_hash is not None or disabled:
+                changes["generation"] = known.generation + 1
             db.execute(sa.update(annotators).where(annotators.c.id == known.id).values(**changes))
             now = _known(db, name)
             if _is_admin(known) and not _is_admin(now) and not _admins(db):
@@ -75,7 +80,7 @@ def _known(db: Connection, name: str) -> Row[Any]:
 
 
 def _account(row: Row[Any]) -> Account:
-    return Account(row.name, row.role, row.password_hash, row.disabled_at is not None)
+    return Account(row.name, row.role, row.password_hash, row.disabled_at is not None, row.generation)
 
 
 def _is_admin(row: Row[Any]) -> bool:

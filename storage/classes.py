@@ -29,6 +29,7 @@ COLOURS = (  # told apart in light and dark, and by most colour-blind eyes
     "#9467bd",
     "#8c6d31",
 )
+LONGEST = 500  # characters of a name
 ACTIVE = sa.and_(classes.c.archived_at.is_(None), classes.c.merged_into.is_(None))
 KEPT = ("name", "key", "colour", "position", "archived_at", "merged_into")  # what an event of a class keeps of it
 
@@ -110,9 +111,19 @@ def clean_class_name(name: str) -> str:
     cleaned = unicodedata.normalize("NFC", name).strip()
     if not cleaned:
         raise ValueError("A class name is empty. Give every class a name.")
+    if len(cleaned) > LONGEST:
+        raise ValueError(
+            f"The class name {shown(cleaned)} has {len(cleaned):,} characters; at most {LONGEST} are kept."
+        )
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in cleaned):
         raise ValueError(f"The class name {shown(cleaned)} holds a control character. Use letters, digits and signs.")
     return cleaned
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ by capital letters alone."""
+    first: dict[str, str] = {}
+    return [(first[key], name) for name in names if first.setdefault(key := name.casefold(), name) != name]
 
 
 def shown(name: str) -> str:

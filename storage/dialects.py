@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["Dialect", "Progress", "dialect_of", "in_lists", "insert", "listed", "values_of"]
+__all__ = ["Dialect", "Progress", "dialect_of", "given", "in_lists", "insert", "listed", "values_of"]
 
 BATCH = 5_000  # rows
 Progress = Callable[[int, int], None]  # done, in all
@@ -64,6 +64,9 @@ class Dialect(Protocol):
 
     def settings(self, db: Connection) -> list[str]:
         """What is set so that a promise does not hold, one line each."""
+
+    def dealt(self, db: Connection) -> int:
+        """The highest id that an event was ever given, where the database says it; else 0."""
 
     def triggers(self, db: Connection) -> set[str]: ...
 
@@ -121,6 +124,11 @@ def values_of(numbers_or_names: Iterable[Any]) -> sa.Select[Any] | list[Any]:
         return []  # of the type of what it is compared with
     type_ = sa.Text if isinstance(values[0], str) else sa.BigInteger
     return select(sa.cast(listed(json.dumps(values)).table_valued("value").c.value, type_))
+
+
+def given(parameter: str) -> sa.Select[Any]:
+    """What `in_` takes for texts that come as JSON with each execution, in a statement that is made once."""
+    return select(listed(sa.bindparam(parameter, type_=sa.Text)).table_valued("value").c.value)
 
 
 def in_lists(rows: Iterator[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:

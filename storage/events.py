@@ -1,6 +1,5 @@
 """Labels are events: appended, never changed. What a sample is follows from them (states.py)."""
 
-import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,19 +9,20 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, func, literal, select
 
-from storage.classes import ACTIVE, annotator_ids, counted_as, roots, shown
+from storage.chain import extend
+from storage.classes import ACTIVE, annotator_ids, counted_as, roots
+from storage.clock import steady
 from storage.database import Database, values_of
 from storage.dialects import insert
 from storage.past import there
+from storage.refusals import must_be_classes, must_be_own, must_make_sense, not_stored_yet, retracted_samples, splits_of
 from storage.samples import CHUNK, SAMPLE_COLUMNS
 from storage.seats import may_have
 from storage.states import STATE_COLUMNS, Rules, decides, derive_states, rules_at, states_at
-from storage.tables import annotators, classes, events, leases, open_answers, sample_states, samples
-from storage.values import DISPUTED, EVENT_KINDS, PAUSE_MS, STATE_KINDS, Event, Moment, NewEvent, Sample, State
+from storage.tables import annotators, classes, event_links, events, leases, open_answers, sample_states, samples
+from storage.values import DISPUTED, PAUSE_MS, STATE_KINDS, Event, Moment, NewEvent, Sample, State
 
 LEASE_SECONDS = 120
-ALREADY_UNDONE = "retracts nothing: already undone"
-NOTHING_TO_UNDO = "retracts nothing yet: no such event"
 # What an Event is made of, in the order of its fields.
 _IN_PLACE_OF = {
     "annotator_id": annotators.c.name,
@@ -31,48 +31,44 @@ _IN_PLACE_OF = {
 }
 EVENT_COLUMNS: list[Any] = [_IN_PLACE_OF.get(column.name, column) for column in events.c]
 
-log = logging.getLogger(__name__)
-
 
 class EventTables(Database):
-    def record(self, new_events: Sequence[NewEvent]) -> list[str]:
+    def record(self, new_events: Sequence[NewEvent], own: bool = False) -> list[str]:
         """Append events in order, all or none, and return the uids that are stored now, from this call or before.
 
         Deciding a sample takes it off everybody's screen (its lease is dropped), or while more people are asked off
-        that person's; an undo that reopens one leases it to who undid it (of a group, the last one). An undo of an
-        unknown or undone event is stored, changes nothing, and says so in its comment.
+        that person's; an undo that reopens one leases it to who undid it (of a group, the last one). Conflict for a
+        uid that is stored with another answer, for an undo of what is not there or undone already, and where only
+        `own` answers may be changed for what would change another person's.
         """
         for new in new_events:
-            _check(new)
+            must_make_sense(new)
         with self._writing() as db:
-            stored = set(db.scalars(select(events.c.uid).where(events.c.uid.in_(values_of(e.uid for e in new_events)))))
-            fresh = {new.uid: new for new in reversed(new_events) if new.uid not in stored}  # first of equal uids wins
-            in_order = [new for new in dict.fromkeys(new_events) if fresh.get(new.uid) is new]
-            if in_order:
-                self._append(db, in_order)
+            fresh = not_stored_yet(db, new_events)
+            if own:
+                must_be_own(db, fresh)
+            if fresh:
+                self._append(db, fresh)
         return [new.uid for new in new_events]
 
     def _append(self, db: Connection, new_events: list[NewEvent]) -> None:
-        splits = _splits(db, {new.sample_id for new in new_events})
-        _must_be_classes(db, {new.class_id for new in new_events}, {new.predicted_class_id for new in new_events})
+        splits = splits_of(db, {new.sample_id for new in new_events})
+        must_be_classes(db, {new.class_id for new in new_events}, {new.predicted_class_id for new in new_events})
+        retracted = retracted_samples(db, new_events)
         ids = annotator_ids(db, [new.annotator for new in new_events])
-        targets = _undo_targets(db, new_events)
         now = time.time()
         rows = [_row(new, ids[new.annotator], splits[new.sample_id], now) for new in new_events]
-        for row in rows:
-            if row["kind"] == "undo" and row["undoes"] in targets.unfit:
-                row["comment"] = row["comment"] or targets.unfit[row["undoes"]]
-                log.warning("undo %s %s (%s)", row["uid"], row["comment"], row["undoes"])
         db.execute(sa.insert(events), rows)
+        extend(db, (new.uid for new in new_events))
         decided = [new for new in new_events if new.kind in STATE_KINDS]
         undos = {new.group_id or new.uid: new for new in new_events if new.kind == "undo"}  # the last one of a group
-        changed = {new.sample_id for new in new_events if new.kind != "comment"} | targets.sample_ids
+        changed = {new.sample_id for new in new_events if new.kind != "comment"} | retracted
         rules = rules_at(db)
         derive_states(db, changed, rules)
         _drop_leases(db, rules, decided, ids)
         for new in undos.values():
             if new.client and not new.review:
-                _lease_reopened(db, rules, new.sample_id, ids[new.annotator], new.client, now)
+                _lease_reopened(db, rules, new.sample_id, ids[new.annotator], new.client, steady())
 
     def known_uids(self, uids: Iterable[str]) -> set[str]:
         """Which of these are stored."""
@@ -95,6 +91,18 @@ class EventTables(Database):
         """0 when nothing was recorded yet."""
         with self._reading() as db:
             return int(db.scalar(select(func.coalesce(func.max(events.c.id), 0))) or 0)
+
+    def head(self) -> tuple[int, str] | None:
+        """(id, link) of the newest event: noted elsewhere, it tells later whether the record still goes on from it."""
+        newest = select(event_links).order_by(event_links.c.event_id.desc()).limit(1)
+        with self._reading() as db:
+            row = db.execute(newest).first()
+        return (row.event_id, row.link) if row else None
+
+    def link(self, event_id: int) -> str | None:
+        """Of an event (docs/record.md#the-chain); None where there is no such event."""
+        with self._reading() as db:
+            return db.scalar(select(event_links.c.link).where(event_links.c.event_id == event_id))
 
     def events(
         self,
@@ -244,83 +252,6 @@ def _drop_leases(db: Connection, rules: Rules, decided: list[NewEvent], ids: dic
             has_state = leases.c.sample_id.in_(select(sample_states.c.sample_id))
             query = query.where(sa.or_(leases.c.annotator_id == ids[annotator], has_state))
         db.execute(query)
-
-
-class _Targets:
-    """What the undo events of one batch point at: samples to look at again, and the undos that retract nothing."""
-
-    def __init__(self) -> None:
-        self.sample_ids: set[int] = set()
-        self.unfit: dict[str, str] = {}
-
-
-def _undo_targets(db: Connection, new_events: list[NewEvent]) -> _Targets:
-    targets = _Targets()
-    wanted = [new.undoes for new in new_events if new.undoes]
-    if not wanted:
-        return targets
-    query = select(events.c.uid, events.c.sample_id, events.c.review).where(
-        events.c.uid.in_(values_of(wanted)), events.c.kind.in_(STATE_KINDS)
-    )
-    rows = db.execute(query).all()
-    known = {row.uid: row.sample_id for row in rows}
-    reviews = {row.uid for row in rows if row.review}
-    undone = set(db.scalars(select(events.c.undoes).where(events.c.undoes.in_(values_of(wanted)))))
-    for new in new_events:
-        if new.kind in STATE_KINDS:
-            known[new.uid] = new.sample_id
-        if new.undoes is None:
-            continue
-        if new.undoes in reviews and not new.review:
-            raise ValueError("That is a reviewer's decision, which a reviewer takes back.")
-        if new.undoes not in known:
-            targets.unfit[new.undoes] = NOTHING_TO_UNDO
-        elif new.undoes in undone:
-            targets.unfit[new.undoes] = ALREADY_UNDONE
-        else:
-            targets.sample_ids.add(known[new.undoes])
-        undone.add(new.undoes)
-    return targets
-
-
-def _check(new: NewEvent) -> None:
-    if new.kind not in EVENT_KINDS:
-        raise ValueError(f"{new.kind!r} is not a kind of event; one of {', '.join(EVENT_KINDS)} is.")
-    if not new.uid:
-        raise ValueError("An event needs a uid of its own, so that sending it again stores it once.")
-    if any(not 0 <= number < 2**62 for number in (new.ms, new.version, new.rank) if number is not None):
-        raise ValueError(f"An event came with ms={new.ms}, version={new.version}, rank={new.rank}: they start at 0.")
-    if (new.kind == "label") != (new.class_id is not None):
-        raise ValueError(f"A {new.kind} event came with class id {new.class_id}; a label has one, no other kind does.")
-    if (new.kind == "undo") != (new.undoes is not None):
-        raise ValueError(
-            f"A {new.kind} event came with undoes={new.undoes!r}; an undo names a uid, no other kind does."
-        )
-    if new.review and new.kind == "comment":
-        raise ValueError("A comment decides nothing, so it cannot be a reviewer's decision.")
-
-
-def _splits(db: Connection, sample_ids: set[int]) -> dict[int, str]:
-    query = select(samples.c.id, samples.c.split).where(samples.c.id.in_(values_of(sample_ids)))
-    splits = dict(db.execute(query).all())
-    if missing := sample_ids - splits.keys():
-        raise KeyError(f"There is no sample {min(missing)}.")
-    return splits
-
-
-def _must_be_classes(db: Connection, labeled: set[int | None], predicted: set[int | None]) -> None:
-    """A label as a merged class is kept as it was given; one as an archived class would be one that nobody reads."""
-    rows = {row.id: row for row in db.execute(select(classes.c.id, classes.c.name, classes.c.archived_at))}
-    missing = (labeled | predicted) - {None} - rows.keys()
-    if missing:
-        raise KeyError(f"There is no class with id {min(i for i in missing if i is not None)}.")
-    root = roots(db)
-    for class_id in labeled:
-        if class_id is None:
-            continue
-        counts_as = rows[root[class_id]]
-        if counts_as.archived_at is not None:
-            raise ValueError(f"The class {shown(counts_as.name)} is archived. Choose another class, or restore it.")
 
 
 def _row(new: NewEvent, annotator_id: int, split: str, now: float) -> dict[str, Any]:

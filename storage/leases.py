@@ -1,7 +1,6 @@
 """Leases: a sample is on one screen at a time, for two minutes unless renewed. Asked of several, on one of each."""
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, and_, literal, select
 
 from storage.classes import annotator_ids
+from storage.clock import steady
 from storage.database import Database, values_of
 from storage.dialects import insert, listed
 from storage.events import LEASE_SECONDS
@@ -34,7 +34,7 @@ class LeaseTables(Database):
         """
         with self._reading() as db:
             me = _known_id(db, annotator)
-            query = select(samples.c.id).where(samples.c.split == split, may_have(rules_at(db), me, None, time.time()))
+            query = select(samples.c.id).where(samples.c.split == split, may_have(rules_at(db), me, None, steady()))
             return np.array(db.scalars(query.order_by(samples.c.id)).all(), dtype=np.int64)
 
     def lease(
@@ -57,7 +57,7 @@ class LeaseTables(Database):
         query = (
             select(leases.c.sample_id)
             .join(annotators, annotators.c.id == leases.c.annotator_id)
-            .where(annotators.c.name == annotator, leases.c.client == client, leases.c.expires > time.time())
+            .where(annotators.c.name == annotator, leases.c.client == client, leases.c.expires > steady())
             .order_by(leases.c.sample_id)
         )
         with self._reading() as db:
@@ -75,7 +75,7 @@ class LeaseTables(Database):
         with self._writing(durable=False) as db:
             holder = _holder(annotator_ids(db, [annotator])[annotator], client)
             mine = leases.c.sample_id.in_(values_of(int(sample_id) for sample_id in sample_ids))
-            db.execute(sa.update(leases).where(holder, mine).values(expires=time.time() + seconds))
+            db.execute(sa.update(leases).where(holder, mine).values(expires=steady() + seconds))
 
 
 def _known_id(db: Connection, annotator: str | None) -> int:
@@ -101,7 +101,7 @@ def _lease(
     db: Connection, rules: Rules, wanted: list[int], n: int, annotator_id: int, client: str, seconds: float
 ) -> list[int]:
     """One statement that picks and takes, so that no two holders can get the same sample."""
-    now = time.time()
+    now = steady()
     asked = listed(json.dumps(list(dict.fromkeys(wanted)))).table_valued("key", "value", name="asked")
     chosen = (
         select(samples.c.id, literal(annotator_id), literal(client), literal(now + seconds))

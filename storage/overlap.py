@@ -11,23 +11,29 @@ from sqlalchemy import Connection, exists, func, select
 
 from storage.classes import annotator_ids, counted_as
 from storage.database import Database, values_of
+from storage.dialects import Progress
 from storage.events import EVENT_COLUMNS
-from storage.repairs import wrong_states
+from storage.repairs import without_event, wrong_states
 from storage.samples import CHUNK, SAMPLE_COLUMNS
 from storage.states import YES, answers, decides, derive_states, rules_at, states_at
 from storage.tables import annotators, events, open_answers, overlap_events, sample_states, samples
 from storage.values import DISPUTED, Answer, Event, Overlap, Sample
 
 MOST_TIMES = 100
+SETTLED_AT_ONCE = 200  # samples: some milliseconds
+SETTLE_PAUSE = 0.01  # seconds
 NEVER = Overlap(0.0, 1, 0, None, 0.0, 0)
 
 
 class OverlapTables(Database):
-    def set_overlap(self, share: float, times: int, annotator: str | None = None) -> Overlap:
+    def set_overlap(
+        self, share: float, times: int, annotator: str | None = None, on_progress: Progress | None = None
+    ) -> Overlap:
         """From now on ask this share of the samples, drawn at random, of so many people; with a share of 0 none.
 
         The draw is the project's own and never changes: a larger share holds the samples of a smaller one. Nothing that
-        was answered is lost: where several people answered already, what most of them say is what holds.
+        was answered is lost: where several people answered already, what most of them say is what holds. That is
+        found out in chunks, as `settle` does; called again, this goes on where it was interrupted.
         """
         if not 0 <= share <= 1:
             raise ValueError(f"A share of {share} was asked for; it is between 0 and 1.")
@@ -43,11 +49,26 @@ class OverlapTables(Database):
                 "time": time.time(),
                 "after_event_id": select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery(),
             }
-            if before and (before[-1].share, before[-1].times) == (now["share"], now["times"]):
-                return before[-1]
-            db.execute(sa.insert(overlap_events).values(**now))
-            derive_states(db, wrong_states(db))
-            return _said(db)[-1]
+            if not before or (before[-1].share, before[-1].times) != (now["share"], now["times"]):
+                db.execute(sa.insert(overlap_events).values(**now))
+            said = _said(db)[-1]
+        self.settle(on_progress)
+        return said
+
+    def settle(self, on_progress: Progress | None = None) -> None:
+        """Derive again the states that do not follow from their events by the rules of now, in chunks.
+
+        They are looked for without holding up anybody. What is answered meanwhile has its state by these rules already.
+        """
+        with self._reading() as db:
+            lost = without_event(db)
+            wrong = [sample_id for sample_id in wrong_states(db) if sample_id not in lost]
+        for start in range(0, len(wrong), SETTLED_AT_ONCE):
+            with self._writing() as db:
+                derive_states(db, wrong[start : start + SETTLED_AT_ONCE])
+            if on_progress:
+                on_progress(min(start + SETTLED_AT_ONCE, len(wrong)), len(wrong))
+            time.sleep(SETTLE_PAUSE)  # labels get in between
 
     def overlap(self, at: int | None = None) -> Overlap:
         """What is asked of several people now, or was when event `at` was the newest; a share of 0: nothing."""

@@ -8,15 +8,26 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, or_, select
 
 from storage.classes import KEPT, derived_classes
+from storage.clock import steady
 from storage.database import Database
 from storage.dialects import insert
-from storage.migrations import m0001_first, m0003_class_events, m0004_overlap
+from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0006_links
 from storage.states import derive_states, derived, derived_open, rules_at
-from storage.tables import classes, events, imports, leases, open_answers, processes, sample_states, samples
+from storage.tables import (
+    class_events,
+    classes,
+    events,
+    imports,
+    leases,
+    open_answers,
+    processes,
+    sample_states,
+    samples,
+)
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
-MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS, *m0004_overlap.STATEMENTS)
-KEPT_TABLES = ("events", "class_events", "overlap_events")
+MADE_BY = tuple(s for m in (m0001_first, m0003_class_events, m0004_overlap, m0006_links) for s in m.STATEMENTS)
+KEPT_TABLES = ("events", "event_links", "class_events", "overlap_events")
 TRIGGERS = {f"{table}_keep_{how}" for table in KEPT_TABLES for how in ("update", "delete")}
 
 
@@ -34,20 +45,20 @@ class RepairTables(Database):
             for name in missing_triggers(self._dialect.triggers(db)):
                 self._dialect.run(db, next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
                 done.append(f"The trigger {name} was missing and keeps events from being changed again.")
-            lost = _without_event(db)  # the last trace of an event that somebody took away: nothing to derive it from
+            lost = without_event(db)  # the last trace of an event that somebody took away: nothing to derive it from
             if wrong := [sample_id for sample_id in wrong_states(db) if sample_id not in lost]:
                 derive_states(db, wrong)
                 done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
             if n := _derive_classes(db, wrong_classes(db)):
                 done.append(f"Classes that did not follow from their events were derived again: {n:,}.")
-            if n := db.execute(sa.delete(leases).where(_no_lease(time.time()))).rowcount:
+            if n := db.execute(sa.delete(leases).where(_no_lease(steady()))).rowcount:
                 done.append(f"Leases that had run out, or never would, were taken away: {n:,}.")
         return done
 
     def leases_run_out(self) -> int:
         """How many are left of tabs that were closed: harmless, as anybody may take them over."""
         with self._reading() as db:
-            return int(db.scalar(select(sa.func.count()).where(leases.c.expires <= time.time())) or 0)
+            return int(db.scalar(select(sa.func.count()).where(leases.c.expires <= steady())) or 0)
 
     def clear_running(self) -> None:
         """Take away leases and roles. For a copy: nobody has it on screen, and nothing runs on it."""
@@ -79,7 +90,7 @@ def _differences(kept: Any, true: Any) -> tuple[Any, Any]:
     return sa.except_(kept, true), sa.except_(true, kept)
 
 
-def _without_event(db: Connection) -> set[int]:
+def without_event(db: Connection) -> set[int]:
     """Samples whose state is of an event that is not there."""
     return set(
         db.scalars(select(sample_states.c.sample_id).where(sample_states.c.event_id.not_in(select(events.c.id))))
@@ -93,8 +104,12 @@ def wrong_classes(db: Connection) -> list[int]:
 
 
 def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:
-    """Write these classes anew; how many. One that has no events stays as it is: nothing says what it was."""
-    true = [dict(row._mapping) for row in db.execute(derived_classes()) if row.class_id in class_ids]
+    """Write these classes anew; how many. One that has no events stays as it is: nothing says what it was. So does one
+    whose name such a class has."""
+    of_others = select(classes.c.name).where(classes.c.archived_at.is_(None), classes.c.id.not_in(class_ids))
+    taken = set(db.scalars(of_others)) | _names_without_events(db)
+    derived = (row for row in db.execute(derived_classes()) if row.class_id in class_ids)
+    true = [dict(row._mapping) for row in derived if row.archived_at is not None or row.name not in taken]
     rows = [{"id": row.pop("class_id"), **row} for row in true]
     aside = sa.update(classes).where(classes.c.id.in_([row["id"] for row in rows]))
     db.execute(aside.values(archived_at=time.time()))  # two of them may have exchanged their names
@@ -103,13 +118,18 @@ def _derive_classes(db: Connection, class_ids: Sequence[int]) -> int:
     return len(rows)
 
 
+def _names_without_events(db: Connection) -> set[str]:
+    told = select(class_events.c.class_id)
+    return set(db.scalars(select(classes.c.name).where(classes.c.archived_at.is_(None), classes.c.id.not_in(told))))
+
+
 def missing_triggers(there: set[str]) -> list[str]:
     return sorted(TRIGGERS - there)
 
 
 def held_for_ever(db: Connection) -> list[int]:
     """Ids of samples that nobody is asked: their lease ends in a future that no lease reaches."""
-    query = select(leases.c.sample_id).where(leases.c.expires > time.time() + LONGEST_LEASE)
+    query = select(leases.c.sample_id).where(leases.c.expires > steady() + LONGEST_LEASE)
     return list(db.scalars(query.order_by(leases.c.sample_id)))
 
 

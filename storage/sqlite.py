@@ -67,7 +67,9 @@ class SQLite:
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
                 raise ValueError(f"{path} is not a Labeler database: it does not begin like a SQLite file.") from error
-            raise ValueError(f"{path} cannot be read ({error}). Restore it from a backup.") from error
+            raise ValueError(
+                f"{path} cannot be read ({error}). Restore a backup; labeler check tells what is left."
+            ) from error
 
     def schema(self, db: Connection) -> int:
         return self._schema(db.exec_driver_sql)
@@ -134,6 +136,9 @@ class SQLite:
 
     def settings(self, db: Connection) -> list[str]:
         return []  # every connection is ours, and sets what is needed
+
+    def dealt(self, db: Connection) -> int:
+        return int(db.exec_driver_sql("SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'").scalar() or 0)
 
     def triggers(self, db: Connection) -> set[str]:
         return set(db.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))

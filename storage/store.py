@@ -7,6 +7,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from storage.accounts import AccountTables
+from storage.chain import broken_links, missing_end
 from storage.classes import ACTIVE, ClassTables
 from storage.events import EventTables
 from storage.groups import GroupTables
@@ -69,6 +70,7 @@ class Store(
         with self._reading() as db:
             on = self._dialect
             problems = [*on.integrity(db), *on.references(db), *on.settings(db)]
+            problems += [*broken_links(db), *missing_end(db, on.dealt(db))]
             for sample_id in wrong_states(db):
                 problems.append(f"The state of sample {sample_id} does not follow from its events.")
             for class_id in wrong_classes(db):

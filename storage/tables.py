@@ -58,6 +58,7 @@ annotators = Table(
     Column("password_hash", Text),
     Column("created_at", Float),
     Column("disabled_at", Float),
+    Column("generation", Integer),
 )
 
 imports = Table(
@@ -124,6 +125,14 @@ events = Table(
     Column("undoes", Text),
     Column("comment", Text),
     Column("review", Integer),
+)
+
+# The chain of events (chain.py): written with each event, never changed.
+event_links = Table(
+    "event_links",
+    metadata,
+    Column("event_id", Integer, primary_key=True),
+    Column("link", Text),
 )
 
 # What share of the samples is asked of how many people, from then on.

@@ -52,12 +52,16 @@ class ClassEvent:
 
 @dataclass(frozen=True)
 class Account:
-    """An annotator who signs in. `password_hash` is a one-way hash with its salt and parameters."""
+    """An annotator who signs in. `password_hash` is a one-way hash with its salt and parameters.
+
+    `generation` grows when the account is disabled, or has another password or role: sign-ins of before end for good.
+    """
 
     name: str
     role: str
     password_hash: str
     disabled: bool
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,10 @@ class Reject:
     import_id: int
     name: str
     reason: str
+
+
+class Conflict(ValueError):
+    """An event that is not stored because of one that is, or of whose that one is. Sent again, it is refused again."""
 
 
 class AlreadyRunning(RuntimeError):

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from storage import Store
 
 
+DEPTH = int(os.environ.get("DEPTH", "1"))  # times as many random examples: make test-deep
+
+
 @dataclass(frozen=True)
 class Ended:
     code: int

@@ -4,19 +4,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Ended, end
+from conftest import Ended, end, server_url
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pages import IGNORE_UNCLOSED, build, collect_unclosed, small_project
 from starlette.websockets import WebSocketDisconnect
 
 from labeler import Project, accounts
 from labeler.accounts import NotSignedIn, SignIns, TooManyAttempts, hashed
+from labeler.backup import backup, restore
 from labeler.cli.people import Role
 from labeler.serve import serve
+from labeler.ui.guard import Guard
 from labeler.ui.routes import routes
-from storage import Store
+from storage import NewEvent, Store
 from storage.values import ROLES
 
 pytestmark = IGNORE_UNCLOSED
@@ -89,20 +93,31 @@ def test_poor_passwords_are_refused(password: str) -> None:
 # ---------- signing in ----------
 
 
-def test_a_cookie_holds_until_the_password_changes_or_the_account_is_disabled(project: Project) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        [{"role": "reviewer"}, {"role": "annotator"}],
+        [{"disabled": True}, {"disabled": False}],
+        [{"password_hash": "another"}],
+    ],
+)
+def test_a_cookie_ends_for_good_with_another_role_or_password_and_when_the_account_is_disabled(
+    project: Project, change: list[dict[str, Any]]
+) -> None:
     with_accounts(project)
     sign_ins = SignIns(project.store)
     account, cookie = sign_ins.sign_in(" ann ", PASSWORD, "10.0.0.1")
     assert (account.name, sign_ins.who(cookie)) == ("ann", account)
     assert SignIns(project.store).who(cookie) == account, "a restart signs nobody out"
-    project.store.change_account("ann", role="reviewer")
-    assert sign_ins.who(cookie).role == "reviewer"  # type: ignore[union-attr]
-    project.store.change_account("ann", disabled=True)
-    assert sign_ins.who(cookie) is None
-    project.store.change_account("ann", disabled=False)
-    assert sign_ins.who(cookie) is not None
-    project.store.change_account("ann", password_hash=hashed(PASSWORD, "ann"))
-    assert sign_ins.who(cookie) is None, "the same password given anew ends it too"
+    project.store.change_account("ann", role="annotator")  # which she is
+    assert sign_ins.who(cookie) == account
+    before = project.store.account("ann")
+    for one in change:
+        project.store.change_account("ann", **one)
+        assert sign_ins.who(cookie) is None
+    project.store.change_account("ann", password_hash=before.password_hash)  # type: ignore[union-attr]
+    assert sign_ins.who(cookie) is None, "the very hash of before does not bring it back"
+    assert sign_ins.who(sign_ins.sign_in("ann", PASSWORD, "10.0.0.1")[1]) is not None
 
 
 def test_a_cookie_ends_with_time_and_is_worth_nothing_elsewhere(
@@ -140,6 +155,17 @@ def test_guesses_are_slowed_for_one_name_and_for_one_address(project: Project, m
         sign_ins.sign_in("rita", PASSWORD, "10.0.0.1")
     now[0] += accounts.FORGOTTEN + 1
     assert sign_ins.sign_in("ann", PASSWORD, "10.0.0.1")[0].name == "ann"
+
+
+def test_a_restored_project_takes_no_sign_in_of_the_one_that_was_backed_up(project: Project, tmp_path: Path) -> None:
+    with_accounts(project)
+    _, cookie = SignIns(project.store).sign_in("ann", PASSWORD, "10.0.0.1")
+    backup(project, tmp_path / "b.zip")
+    project.store.change_account("ann", disabled=True)
+    restore(tmp_path / "b.zip", tmp_path / "again")
+    with Project.open(tmp_path / "again") as again:
+        assert SignIns(again.store).who(cookie) is None
+        assert SignIns(again.store).sign_in("ann", PASSWORD, "10.0.0.1")
 
 
 # ---------- over the routes ----------
@@ -224,10 +250,55 @@ def test_labels_are_the_accounts_whatever_name_a_cookie_says(client: TestClient)
 def test_only_an_admin_changes_how_images_are_chosen(client: TestClient) -> None:
     key = signed_in(client, "ann").get("/labeler/state").json()["key"]
     refused = client.post("/labeler/acquisition", json={"project": key, "acquisition": "random"})
-    assert (refused.status_code, refused.json()["detail"]) == (403, "Only an admin may do this; you are annotator.")
+    assert (refused.status_code, refused.json()["detail"]) == (403, "Only an admin may do this; ann is an annotator.")
     client.cookies.clear()
     signed_in(client, "ada")
     assert client.post("/labeler/acquisition", json={"project": key, "acquisition": "random"}).status_code == 200
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_reviewers_and_admins_change_what_another_person_answered(
+    role: str, tmp_path: Path, database: Path | str
+) -> None:
+    """Of images 1 to 4 bob's answers, 5 her own, 6 nobody's, 7 to 12 asked of two people, bob and another."""
+    kinds = ("label", "skip", "unsure", "flag")
+    with small_project(tmp_path / "p", n=12, database=server_url(database)) as p:
+        p.store.add_account("ann", role, hashed(PASSWORD, "ann"))
+        p.store.record([NewEvent(f"bobs-answer-{i}", "label", i, 2, "bob", "tab") for i in range(1, 5)])
+        p.store.record([NewEvent("anns-answer-5", "label", 5, 2, "ann", "another")])
+        app, sign_ins = FastAPI(), SignIns(p.store)
+        app.include_router(routes(p, None, sign_ins))
+        client = TestClient(Guard(app, sign_ins.who), base_url=LOCAL)
+        about = {"project": signed_in(client, "ann").get("/labeler/state").json()["key"], "client": "tab-00000001"}
+
+        def refused(*operations: dict[str, Any]) -> dict[str, str]:
+            answer = client.post("/labeler/commit", json={**about, "operations": operations}).json()
+            assert not any(one["again"] for one in answer["refused"])
+            return {one["uid"]: one["reason"] for one in answer["refused"]}
+
+        theirs = [
+            {"uid": f"answer-{i}", "kind": kind, "sample_id": i, "class_id": 1 if kind == "label" else None}
+            for i, kind in enumerate(kinds, start=1)
+        ]
+        theirs.append({"uid": "undoing-1", "kind": "undo", "sample_id": 1, "undoes": "bobs-answer-1"})
+        own = [
+            {"uid": "answer-5", "kind": "label", "sample_id": 5, "class_id": 1},
+            {"uid": "undoing-5", "kind": "undo", "sample_id": 5, "undoes": "anns-answer-5"},
+            {"uid": "answer-6", "kind": "skip", "sample_id": 6},
+        ]
+        told = refused(*theirs, *own)
+        assert set(told) == ({one["uid"] for one in theirs} if role == "annotator" else set())
+        for uid, reason in told.items():
+            assert "a reviewer may" in reason, uid
+        states = {i: (state.kind, state.annotator) for i, state in p.store.states().items()}
+        others = {i: ("label", "bob") if role == "annotator" else (kind, "ann") for i, kind in enumerate(kinds, 1)}
+        assert states == {**others, 5: ("label", "ann"), 6: ("skip", "ann")}
+
+        p.set_overlap(1, 2)
+        p.store.record([NewEvent(f"{who}-7", "label", 7, 2, who, "tab") for who in ("bob", "cy")])
+        assert refused({"uid": "answer-7", "kind": "label", "sample_id": 7, "class_id": 3}) == {}
+        answers = [(one.annotator, one.class_id) for one in p.store.answers() if one.sample_id == 7]
+        assert answers == [("bob", 2), ("cy", 2), ("ann", 3)]
 
 
 def test_a_wrong_password_and_signing_out(client: TestClient) -> None:
@@ -282,6 +353,8 @@ def test_accounts_by_command(project: Project) -> None:
     assert SignIns(project.store).sign_in("ada", PASSWORD, "here")[0].role == "admin"
     again = user("add", project.folder, "ada", "--password-stdin", password=PASSWORD)
     assert (again.code, "an account ada already" in again.err) == (1, True)
+    alike = user("add", project.folder, "Ada", "--password-stdin", password=PASSWORD)
+    assert (alike.code, "There is ada already" in alike.err) == (1, True)
     short = user("add", project.folder, "ben", "--password-stdin", password="short")
     assert (short.code, "10 to 200 characters" in short.err) == (1, True)
     assert "ada" in user("list", project.folder).out

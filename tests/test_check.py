@@ -315,3 +315,24 @@ def test_the_page_goes_on_with_the_version_before_a_torn_one(trained: Project) -
     published = trained.published()
     assert published is not None
     assert published.version == 2
+
+
+def test_what_somebody_put_into_our_folders_is_told_and_left(project: Project) -> None:
+    project.images()
+    for name in ("images/notes.txt", "images/ab/mine.png", "models/old/weights.bin", "cache/todo.md"):
+        (project.folder / name).parent.mkdir(exist_ok=True)
+        (project.folder / name).write_text("mine")
+    (project.folder / "images" / ".hidden").write_text("of a file manager")
+    told = [finding for finding in check(project.folder, project.store) if "not of Labeler" in finding.text]
+    assert [finding.text.partition(":")[0] for finding in told] == [
+        "images/ab/mine.png and 1 more", "models/old/weights.bin", "cache/todo.md",
+    ]  # fmt: skip
+    assert not any(finding.wrong or finding.mend for finding in told)
+    _, left = repair(project.folder, project.store)
+    assert [finding.text for finding in left] == [finding.text for finding in told]
+    assert (project.folder / "models" / "old" / "weights.bin").is_file()
+
+
+def test_a_published_version_and_a_cache_hold_nothing_strange(trained: Project) -> None:
+    assert check(trained.folder, trained.store) == []
+    assert any((trained.folder / "models").rglob("*.npy"))

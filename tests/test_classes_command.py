@@ -1,6 +1,7 @@
 """`labeler classes` and Project.classes: every change by name, in words and as JSON, errors as one line."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,3 +186,26 @@ def test_answers_and_imports_by_the_name_of_a_merged_class_count_as_the_other(
     assert set(labeled.store.labels().values()) == {1}
     labeled.classes.unmerge(["dog"])
     assert labeled.store.labels()[12] == 2
+
+
+def test_names_that_differ_by_capital_letters_alone_and_gold_images_that_stay_are_told(
+    labeled: Project, tmp_path: Path, labeler: Command
+) -> None:
+    note = "Note that 'cat' and 'Cat' differ by capital letters alone."
+    assert note in labeler("new", tmp_path / "new one", "--classes", "cat,Cat").out
+    added = labeler("classes", "add", labeled.folder, "Cat")
+    assert (added.code, added.out.count(note)) == (0, 1)
+    assert note not in labeler("classes", "add", labeled.folder, "owl").out, "said once"
+    np.savez(
+        tmp_path / "gold.npz", x=np.full((2, 8, 8), 7, np.uint8) + np.arange(2, dtype=np.uint8)[:, None, None], y=[0, 0]
+    )
+    labeled.import_(tmp_path / "gold.npz", gold=True)
+    split = labeler("classes", "split", labeled.folder, "cat", "kitten", "--samples", "1,2")
+    assert "Its gold images stay 'cat': 2." in split.out
+
+
+def test_a_command_to_be_copied_is_one_that_a_shell_takes(tmp_path: Path, labeler: Command) -> None:
+    folder = tmp_path / "it's mine; really"
+    told = labeler("new", folder, "--classes", "cat").out
+    words = shlex.split(told.partition("Next: ")[2])
+    assert words == ["labeler", "import", str(folder), "SOURCE"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage import NewEvent, NewSample, Store, migrations
+from storage import NewEvent, NewSample, Store, chain, migrations
 from storage.tables import metadata
 
 
@@ -181,6 +181,46 @@ def test_a_moved_project_opens_elsewhere(database: Path, tmp_path: Path) -> None
     database.rename(elsewhere / "labels.db")
     with Store.open(elsewhere / "labels.db") as store:
         assert store.labels() == {1: 1}
+
+
+def test_the_events_of_an_older_record_are_linked_as_they_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with an undo that came before what it undoes, which is refused today."""
+    monkeypatch.setattr(chain, "BATCH", 3)  # several pages
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:4])
+        Store.make(tmp_path / "labels.db", "test", lambda store: None).close()
+    with sqlite3.connect(tmp_path / "labels.db") as db:
+        db.execute("INSERT INTO classes (id, name, key, colour, position) VALUES (1, 'cat', 'c', '#000000', 0)")
+        db.execute(
+            "INSERT INTO class_events SELECT 1, 'add', id, name, key, colour, position, "
+            "NULL, NULL, NULL, NULL, 1.0, 0, NULL FROM classes"
+        )
+        db.execute("INSERT INTO annotators (id, name, created_at) VALUES (1, 'ann', 1.0)")
+        for i in range(1, 6):
+            db.execute(
+                "INSERT INTO samples (sha256, name, file, width, height, channels, split) "
+                "VALUES (?, ?, 'images/a', 8, 8, 1, 'pool')",
+                (f"{i:064x}", str(i)),
+            )
+        event = (
+            "INSERT INTO events (uid, kind, sample_id, class_id, annotator_id, client, time, purpose, undoes) VALUES "
+        )
+        db.execute(f"{event} ('early', 'undo', 1, NULL, 1, 'tab', 1.0, 'learn', 'late')")
+        for i in range(2, 6):
+            db.execute(f"{event} ('e{i}', 'label', {i}, 1, 1, 'tab', {i}.5, 'learn', NULL)")
+            db.execute(f"INSERT INTO sample_states VALUES ({i}, 'label', 1, {i}, 1, 'learn')")
+        db.execute(f"{event} ('late', 'label', 1, 1, 1, 'tab', 9.0, 'learn', NULL)")
+    db.close()
+    with Store.open(tmp_path / "labels.db") as store:
+        assert store.check() == []
+        assert store.labels() == dict.fromkeys(range(2, 6), 1)
+        assert len({store.link(i) for i in range(1, 7)} - {None}) == 6
+        before = store.head()
+        store.record([NewEvent("new", "skip", 1, None, "ann", "tab")])
+        assert store.check() == []
+        assert (before, store.head()) == ((6, store.link(6)), (7, store.link(7)))
 
 
 def test_a_record_of_one_answer_an_image_is_as_it_was_and_may_ask_for_more(

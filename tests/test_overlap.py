@@ -12,7 +12,7 @@ from conftest import Ended
 
 from labeler import Project
 from labeler.learning import Learning, _leading
-from storage import NewEvent, NewSample, Store
+from storage import NewEvent, NewSample, Store, overlap
 from storage.places import place
 
 Command = Callable[..., Ended]
@@ -315,3 +315,40 @@ def test_a_disputed_image_is_exported_without_a_class(project: Project, labeler:
     assert labeler("export", project.folder, tmp_path / "out", "--format", "folder").code == 0
     with open(tmp_path / "out" / "labels.csv", newline="") as f:
         assert [(row["status"], row["class"]) for row in csv.DictReader(f)] == [("disputed", "")]
+
+
+@pytest.fixture
+def nine(database: Path | str) -> Iterator[Store]:
+    """Nine samples, each labeled by ann, asked of nobody else."""
+    with Store.create(database, "test", ["cat", "dog"]) as store:
+        store.add_samples(NewSample(f"{i:064x}", f"image {i}", "images/pack.npy", i, 8, 8, 1) for i in range(9))
+        store.record([NewEvent(f"e{i}", "label", i, 1, "ann", "tab") for i in range(1, 10)])
+        yield store
+
+
+def test_a_share_is_settled_in_chunks_between_which_labels_are_stored(
+    nine: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "SETTLED_AT_ONCE", 2)
+    store, told = nine, []
+
+    def meanwhile(done: int, total: int) -> None:
+        told.append((done, total))
+        if done == 4:
+            store.record([NewEvent("later", "label", 8, 2, "bob", "tab")])  # of one that is still to be settled
+            store.copy_to(tmp_path / "copy.db")
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.set_overlap(1, 2, "ann", meanwhile)
+    assert told == [(2, 9), (4, 9), (6, 9)]
+    assert len(store.check()) == 2, "9 and 7; a label brings the state of its own sample up to date"
+    said = store.set_overlap(1, 2, "eve")
+    assert store.check() == []
+    assert [said] == store.overlap_events(), "asked for again, it only goes on"
+    assert {s: state.kind for s, state in store.states().items()} == {8: "disputed"}
+    with Store.open(tmp_path / "copy.db") as copy:
+        assert copy.check() != []
+        copy.settle()
+        assert copy.check() == []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from conftest import DEPTH
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from labeler import Project
-from storage import NewEvent, NewSample
+from storage import Conflict, NewEvent, NewSample
 from storage.places import place
 from storage.values import STATE_KINDS
 
@@ -178,6 +179,10 @@ class Machine(RuleBasedStateMachine):
     def undo(self, data: st.DataObject, holder: tuple[str, str]) -> None:
         target = data.draw(st.sampled_from([e for e in self.model.events if e.kind in STATE_KINDS]))
         undo = NewEvent(self.uid(), "undo", target.sample_id, None, *holder, undoes=target.uid, review=target.review)
+        if any(e.undoes == target.uid for e in self.model.events):
+            with pytest.raises(Conflict):
+                self.store.record([undo])
+            return
         self.record(undo)
         who, tab = holder
         lease = self.model.leases.get((target.sample_id, who), (tab, 0))
@@ -273,6 +278,6 @@ def test_several_people_do_to_the_record_what_they_do_to_a_plain_model_of_it(tem
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=9 * DEPTH, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

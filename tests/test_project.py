@@ -175,3 +175,20 @@ def test_progress_is_told_for_what_takes_long(tmp_path: Path, image_folder: Path
         p.import_(image_folder, on_progress=lambda done, total: imported.append((done, total)))
         p.images(on_progress=lambda done, total: prepared.append((done, total)))
     assert imported[-1] == prepared[-1] == (12, 12)
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@/none?host=/nowhere", "postgresql://h/x?nonsense=1"])
+def test_a_database_that_cannot_be_had_leaves_no_folder_behind(url: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"cannot be reached|nonsense"):
+        Project.create(tmp_path / "made" / "for" / "it", ["cat"], url)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "here").mkdir()
+    with pytest.raises(Exception, match=r"cannot be reached|nonsense"):
+        Project.create(tmp_path / "here", ["cat"], url)
+    assert (tmp_path / "here").is_dir(), "one that was there stays"
+
+
+def test_a_class_name_is_at_most_so_long(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has 501 characters; at most 500 are kept"):
+        Project.create(tmp_path / "project", ["x" * 501])
+    assert not (tmp_path / "project").exists()

@@ -59,6 +59,8 @@ def test_disputed_images_come_first_and_a_decision_takes_one_off(project: Projec
     body = decision(project, "review-01", 3, kind="label", class_id=2)
     for _ in range(2):  # sent again, stored once
         assert client.post("/labeler/review", json=body).json() == {"stored": ["review-01"]}
+    refused = client.post("/labeler/review", json=body | {"class_id": 3})
+    assert (refused.status_code, refused.json()["detail"][:36]) == (409, "The answer review-01 is stored alrea")
     assert project.store.labels()[3] == 2
     assert project.store.review_ids() == [4, 2]
     last = client.get("/labeler/review").json()["last"]

@@ -94,6 +94,28 @@ def test_an_answer_is_stored_once_however_often_it_is_sent(project: Project, cli
     assert again["counts"]["per_class"]["2"] == 1
 
 
+def test_the_same_uid_with_another_answer_and_an_undo_of_nothing_are_refused_with_a_reason(
+    project: Project, client: TestClient
+) -> None:
+    post = tab(client)
+    undo = {"uid": "undo-0001", "kind": "undo", "sample_id": 1, "undoes": "uid-0001"}
+    assert post("commit", operations=[label("uid-0001", 1, 2), undo])["refused"] == []
+    sent = [label("uid-0001", 1, 3), undo, undo | {"uid": "undo-0002"}, label("uid-0002", 2), label("uid-0003", 3, 99)]
+
+    answer = post("commit", operations=sent)
+
+    assert answer["stored"] == ["undo-0001", "uid-0002"]
+    told = {refused["uid"]: (refused["reason"], refused["again"]) for refused in answer["refused"]}
+    assert told == {
+        "uid-0001": ("The answer uid-0001 is stored already, and says something else. It was left as it is.", False),
+        "undo-0002": ("That answer was taken back already.", False),
+        "uid-0003": ("There is no class with id 99.", True),
+    }
+    assert [(e.uid, e.class_id) for e in project.store.events()] == [
+        ("uid-0001", 2), ("undo-0001", None), ("uid-0002", 1),
+    ]  # fmt: skip
+
+
 def test_a_ranking_between_two_versions_is_told_and_asked_from(project: Project, client: TestClient) -> None:
     publish_version(project, 1)
     post, before = tab(client), client.get("/labeler/state").json()
@@ -209,6 +231,15 @@ def test_a_name_that_cannot_be_kept_is_refused_with_a_sentence(client: TestClien
     assert answer.status_code == 422
     assert answer.json()["detail"].endswith(".")
     assert "labeler_name" not in client.cookies
+
+
+def test_a_name_that_differs_by_capital_letters_alone_is_refused(project: Project, client: TestClient) -> None:
+    assert client.post("/labeler/name", json={"name": "Zoë"}).status_code == 200
+    refused = client.post("/labeler/name", json={"name": "zoë"})
+    assert (refused.status_code, "There is Zoë already" in refused.json()["detail"]) == (422, True)
+    project.store.annotator("zoë")  # from a record of before
+    for name in ("Zoë", "zoë"):
+        assert client.post("/labeler/name", json={"name": name}).status_code == 200
 
 
 def test_a_name_of_any_script_comes_back_as_it_was_typed(client: TestClient) -> None:
@@ -352,7 +383,7 @@ def test_a_button_of_an_archived_class_on_an_old_page_is_refused_and_its_image_s
 
     assert answer["stored"] == ["uid-0002"]
     reason = "The class 'class 3' is archived. Choose another class, or restore it."
-    assert answer["refused"] == [{"uid": "uid-0001", "reason": reason}]
+    assert answer["refused"] == [{"uid": "uid-0001", "reason": reason, "again": True}]
     assert post("renew", sample_ids=asked)["held"] == asked[:1]
     assert post("commit", operations=[label("uid-0003", asked[0], 4)])["stored"] == ["uid-0003"]
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
-from storage import AlreadyRunning, NewEvent, NewSample, Store
+from storage import AlreadyRunning, Conflict, NewEvent, NewSample, Store
 
 Create = Callable[[list[str]], Store]
 HOLDER = {"annotator": "ann", "client": "tab"}
@@ -69,10 +69,31 @@ def test_a_sent_again_event_is_stored_once(store: Store) -> None:
     assert [(event.uid, event.sample_id, event.class_id) for event in store.events()] == [("a", 1, 2), ("b", 2, 1)]
 
 
-def test_a_uid_that_comes_twice_with_another_meaning_keeps_its_first(store: Store) -> None:
-    store.record([label("a", 1, 2), label("a", 3, 1)])
-    store.record([label("a", 4, 1)])
-    assert store.labels() == {1: 2}
+@pytest.mark.parametrize(
+    "other",
+    [
+        label("a", 1, 1),
+        label("a", 3, 2),
+        NewEvent("a", "skip", 1, annotator="ann", client="tab"),
+        NewEvent("a", "label", 1, 2, "bob", "tab"),
+        label("a", 1, 2, review=True),
+        undo("a", "before", 1),
+    ],
+)
+def test_a_uid_that_is_stored_with_another_answer_is_refused_with_its_whole_batch(
+    store: Store, other: NewEvent
+) -> None:
+    store.record([label("before", 5), label("a", 1, 2)])
+    with pytest.raises(Conflict, match="The answer a is stored already, and says something else"):
+        store.record([label("new", 4), other])
+    assert store.labels() == {1: 2, 5: 1}
+    assert store.record([label("a", 1, 2, ms=7)]) == ["a"], "what was on the way besides is no other answer"
+
+
+def test_a_uid_twice_in_one_batch_with_two_answers_is_refused(store: Store) -> None:
+    with pytest.raises(Conflict):
+        store.record([label("a", 1, 2), label("a", 3, 1)])
+    assert store.last_event_id() == 0
 
 
 def test_events_come_back_as_they_were_sent(store: Store) -> None:
@@ -127,18 +148,25 @@ def test_undo_of_a_correction_brings_the_earlier_label_back(store: Store) -> Non
     assert store.state(1) is None
 
 
-def test_an_undo_of_nothing_changes_nothing_and_says_so(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    store.record([label("a", 1), undo("b", "a", 1)])
-    assert store.record([undo("c", "a", 1), undo("d", "nobody", 1)]) == ["c", "d"]
-    comments = {event.uid: event.comment for event in store.events()}
-    assert comments == {
-        "a": None,
-        "b": None,
-        "c": "retracts nothing: already undone",
-        "d": "retracts nothing yet: no such event",
-    }
-    assert len(caplog.records) == 2
-    assert store.check() == []
+@pytest.mark.parametrize(
+    ("nothing", "says"),
+    [
+        ([undo("c", "a", 1)], "taken back already"),
+        ([undo("c", "nobody", 1)], "no such answer"),
+        ([undo("c", "b", 1)], "no such answer"),  # an undo is taken back by another answer
+        ([undo("c", "said", 2)], "no such answer"),
+        ([undo("c", "late", 3), label("late", 3)], "no such answer"),
+        ([label("late", 3), undo("c", "late", 3), undo("d", "late", 3)], "taken back already"),
+    ],
+)
+def test_an_undo_of_nothing_is_refused_and_one_sent_again_is_not(
+    store: Store, nothing: list[NewEvent], says: str
+) -> None:
+    store.record([label("a", 1), undo("b", "a", 1), NewEvent("said", "comment", 2, annotator="ann", client="tab")])
+    with pytest.raises(Conflict, match=says):
+        store.record(nothing)
+    assert store.record([undo("b", "a", 1)]) == ["b"]
+    assert [event.uid for event in store.events()] == ["a", "b", "said"]
 
 
 def test_an_undone_sample_is_leased_to_who_undid_it(store: Store) -> None:
@@ -152,7 +180,9 @@ def test_an_undo_takes_no_sample_from_somebody_elses_screen(store: Store) -> Non
     store.record([undo("b", "a", 1)])
     store.release(**HOLDER)
     assert store.lease([1], 1, "bob", "tab") == [1]
-    store.record([undo("c", "a", 1)])
+    store.record([undo("b", "a", 1)])
+    with pytest.raises(Conflict):
+        store.record([undo("c", "a", 1)])
     assert store.held("bob", "tab") == [1]
 
 
@@ -160,7 +190,7 @@ EVENTS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["label"]), st.integers(1, 3), st.integers(1, 3)),
         st.tuples(st.sampled_from(["skip", "unsure", "flag", "comment"]), st.integers(1, 3), st.none()),
-        st.tuples(st.just("undo"), st.integers(1, 3), st.integers(0, 12)),
+        st.tuples(st.just("undo"), st.just(0), st.integers(0, 12)),
     ),
     max_size=14,
 )
@@ -184,19 +214,17 @@ def test_states_follow_from_any_history(
     """Against a plain dict: the state is the newest event of a sample that no undo names, sent in one go or in two."""
     store, firsts = shared
     first = next(firsts)
-    sent = []
+    sent: list[NewEvent] = []
+    standing: list[NewEvent] = []
     for i, (kind, place, n) in enumerate(script):
         uid, sample_id = f"{first}-{i}", first + place - 1
-        if kind == "undo":  # of some event of any sample, or of one that never was
-            sent.append(NewEvent(uid, "undo", sample_id, annotator="ann", undoes=f"{first}-{n}"))
-        else:
+        if kind != "undo":
             sent.append(NewEvent(uid, kind, sample_id, n, "ann"))
-    undone = {event.undoes for event in sent}
-    expected = {
-        event.sample_id: (event.kind, event.class_id)
-        for event in sent
-        if event.kind not in ("undo", "comment") and event.uid not in undone
-    }
+            standing += sent[-1:] if kind != "comment" else []
+        elif standing:
+            undone = standing.pop(n % len(standing))
+            sent.append(NewEvent(uid, "undo", undone.sample_id, annotator="ann", undoes=undone.uid))
+    expected = {event.sample_id: (event.kind, event.class_id) for event in standing}
     store.record(sent[:split])
     store.record(sent[split:])
     states = {s: (state.kind, state.class_id) for s, state in store.states().items() if first <= s < first + 3}
@@ -277,6 +305,34 @@ def test_a_lease_runs_out_unless_renewed(store: Store) -> None:
     assert store.lease([1, 2], 2, "bob", "tab") == [2]
     store.renew(**HOLDER, sample_ids=[1, 2], seconds=60)  # lost ones stay lost
     assert store.held("bob", "tab") == [2]
+
+
+@pytest.mark.parametrize("moved", [-86_400, -3_600, -60, 60, 3_600, 86_400])
+def test_a_lease_holds_as_long_as_it_should_though_the_clock_on_the_wall_is_moved(
+    store: Store, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, even = time.time, time.monotonic
+    passed = 0.0
+
+    def move(seconds: float) -> None:
+        nonlocal passed
+        passed = seconds
+        monkeypatch.setattr(time, "time", lambda: wall() + moved + passed)
+        monkeypatch.setattr(time, "monotonic", lambda: even() + passed)
+
+    assert store.lease([1], 1, **HOLDER) == [1]
+    store.record([label("a", 2), undo("b", "a", 2)])  # asked again, which is a lease too
+    move(100)
+    assert store.held(**HOLDER) == [1, 2]
+    assert store.lease([1, 2, 3], 3, "bob", "tab") == [3]
+    assert store.open_ids("pool").tolist() == list(range(4, 11))
+    assert [line for line in store.check() if "clock" in line] == []
+    store.renew(**HOLDER, sample_ids=[1])
+    move(200)
+    assert store.held(**HOLDER) == [1]
+    assert store.lease([1, 2], 2, "bob", "tab") == [2]
+    move(330)
+    assert store.lease([1], 1, "bob", "tab") == [1]
 
 
 def test_release_gives_back_all_but_what_is_kept(store: Store) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import DATABASES
+from conftest import DATABASES, DEPTH
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from labeler import Project
 from labeler.project import remember
-from storage import NewEvent, NewSample, Store
+from storage import Conflict, NewEvent, NewSample, Store
 
 if TYPE_CHECKING:
     from postgres import Server
@@ -99,6 +99,10 @@ class Model:
         return mine[-1] if mine else None
 
 
+def answer(event: NewEvent) -> tuple[object, ...]:
+    return event.annotator, event.kind, event.sample_id, event.class_id, event.undoes
+
+
 class Machine(RuleBasedStateMachine):
     template: Path
     server: "Server | None"
@@ -144,6 +148,11 @@ class Machine(RuleBasedStateMachine):
         for event in undos.values():
             self.model.reopen(event.sample_id, (event.annotator, event.client))
 
+    def refuse(self, *events: NewEvent) -> None:
+        """None of them is stored: the invariant looks."""
+        with pytest.raises(Conflict):
+            self.store.record(events)
+
     # ---------- what people do ----------
 
     @rule(holder=holders, wanted=some_samples, n=st.integers(1, 3), seconds=st.sampled_from(LEASES))
@@ -170,14 +179,17 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.events)
     @rule(data=st.data(), holder=holders)
     def undo(self, data: st.DataObject, holder: tuple[str, str]) -> None:
-        """Of any event: a decision, one undone already, a comment, another undo."""
+        """Of any event: a decision, and in vain one undone already, a comment, another undo."""
         target = data.draw(st.sampled_from(list(self.model.events.values())))
-        self.record(NewEvent(self.uid(), "undo", target.sample_id, None, *holder, undoes=target.uid))
+        undo = NewEvent(self.uid(), "undo", target.sample_id, None, *holder, undoes=target.uid)
+        if self.model.stands(target.uid):
+            return self.record(undo)
+        self.refuse(undo)
 
     @rule(holder=holders, sample_id=sample_ids, ahead=st.integers(2, 4))
     def undo_what_is_still_to_come(self, holder: tuple[str, str], sample_id: int, ahead: int) -> None:
         uid = self.uid()
-        self.record(NewEvent(uid, "undo", sample_id, None, *holder, undoes=f"u{self.uids + ahead - 1}"))
+        self.refuse(NewEvent(uid, "undo", sample_id, None, *holder, undoes=f"u{self.uids + ahead - 1}"))
 
     @rule(holder=holders)
     def undo_the_newest(self, holder: tuple[str, str]) -> None:
@@ -226,12 +238,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.events)
     @rule(data=st.data(), holder=holders, sample_id=sample_ids, class_id=class_ids)
     def send_again(self, data: st.DataObject, holder: tuple[str, str], sample_id: int, class_id: int) -> None:
-        """The same uid, with another meaning even, beside a new event: nothing but the new one is stored."""
-        uid = data.draw(st.sampled_from(list(self.model.events)))
-        self.record(
-            NewEvent(uid, "label", sample_id, class_id, *holder),
-            NewEvent(self.uid(), "skip", sample_id, None, *holder),
-        )
+        """The same event beside a new one: that one is stored. The same uid with another meaning: none is."""
+        known = data.draw(st.sampled_from(list(self.model.events.values())))
+        new = NewEvent(self.uid(), "skip", sample_id, None, *holder)
+        other = NewEvent(known.uid, "label", sample_id, class_id, *holder)
+        if answer(other) == answer(known):
+            return self.record(other, new)
+        self.refuse(new, other)
+        self.record(known, new)
 
     @rule(seconds=st.sampled_from([30, 100, 400]))
     def time_passes(self, seconds: int) -> None:
@@ -307,6 +321,6 @@ def test_the_record_does_what_a_plain_model_of_it_does(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12 * DEPTH, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -271,3 +271,26 @@ def test_exports_follow_merges_and_set_archived_labels_apart(project: Project, t
         (8, "archived", "fox", str(fox), ""),
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat", "classes.json", "labels.csv"]
+
+
+def test_a_repair_gives_exchanged_names_back_and_leaves_one_that_a_stranger_has(store: Store) -> None:
+    before = store.classes()
+    by_hand(
+        store,
+        "UPDATE classes SET name = 'x' WHERE id = 1",
+        "UPDATE classes SET name = 'cat' WHERE id = 2",
+        "UPDATE classes SET name = 'dog' WHERE id = 1",
+    )
+    assert len(store.check()) == 2
+    assert store.repair() == ["Classes that did not follow from their events were derived again: 2."]
+    assert store.classes() == before
+
+    by_hand(
+        store,
+        "UPDATE classes SET name = 'x' WHERE id = 1",
+        "INSERT INTO classes (id, name, key, colour, position) VALUES (9, 'cat', '', '#000000', 9)",
+        "UPDATE classes SET name = 'y' WHERE id = 2",
+    )
+    assert store.repair() == ["Classes that did not follow from their events were derived again: 1."]
+    assert [one.name for one in store.classes()] == ["x", "dog", "owl", "cat"]
+    assert store.check() == [f"The class with id {i} does not follow from its events." for i in (1, 9)]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,11 @@ def label_counts(text: str) -> list[int | None]:
     if not re.fullmatch(r"(\d+|all)(,(\d+|all))*", text):
         raise typer.BadParameter(f"{text!r} is no list of numbers of labels such as 0,10,100,all.")
     return [None if part == "all" else int(part) for part in text.split(",")]
+
+
+def typed(path: Path) -> str:
+    """A path as a shell takes it, for a command that is to be copied."""
+    return shlex.quote(str(path))
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

@@ -12,6 +12,7 @@ from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
 
 if TYPE_CHECKING:
     from labeler import Project
+    from storage import Store
 
 
 class ListedByDefault(TyperGroup):
@@ -209,7 +210,10 @@ def split(
         new, group_id = p.classes.split(class_, name, chosen, annotator)
         n = p.store.counts()["per_class"][new.id]
         key = f"key {new.key}" if new.key else "no key"
-        say(f"{shown(name)} ({key}) has {count(n, 'label')} that were {shown(class_)}.", group_id=group_id, moved=n)
+        gold = p.store.gold_counts().get(p.classes.id(class_), 0)
+        stay = f" Its gold images stay {shown(class_)}: {gold:,}." if gold else ""
+        words = f"{shown(name)} ({key}) has {count(n, 'label')} that were {shown(class_)}.{stay}"
+        say(words, group_id=group_id, moved=n, gold_left=gold)
 
 
 def ids_of(text: str) -> list[int]:
@@ -245,7 +249,18 @@ def changing(folder: Path, as_json: bool) -> Iterator[tuple["Project", Callable[
         def say(text: str, **more: Any) -> None:
             print_json({**more, "classes": listed(p.store)}) if as_json else print(text)
 
+        before = told_alike(p.store)
         yield p, say
+        if not as_json and (new := told_alike(p.store) - before):
+            print(" ".join(sorted(new)))
+
+
+def told_alike(store: "Store") -> set[str]:
+    """A sentence of each two classes in use whose names differ by capital letters alone."""
+    from storage.classes import alike, shown
+
+    pairs = alike(one.name for one in store.classes())
+    return {f"Note that {shown(one)} and {shown(other)} differ by capital letters alone." for one, other in pairs}
 
 
 def worded(p: "Project", ids: list[int] | None = None) -> str:

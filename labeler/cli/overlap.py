@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labeler.cli.base import AsJson, AtMoment, ProjectFolder, app, count, print_json
+from labeler.cli.base import AsJson, AtMoment, ProjectFolder, app, count, print_json, progress, typed
 from labeler.cli.record import printable
 
 SHOWN = 10  # confusions in words
@@ -33,12 +33,13 @@ def overlap(
 
     with Project.open(project) as p:
         held = p.store.overlap()
-        if off:
-            p.set_overlap(0, 1, annotator)
-        elif share is not None or times is not None:
-            if share is None and not held.share:
-                raise typer.BadParameter("say of which share of the images: --share 0.2")
-            p.set_overlap(held.share if share is None else share, times or max(2, held.times), annotator)
+        if share is None and times is not None and not held.share:
+            raise typer.BadParameter("say of which share of the images: --share 0.2")
+        with progress("Settling what was answered") as bar:
+            if off:
+                p.set_overlap(0, 1, annotator, bar)
+            elif share is not None or times is not None:
+                p.set_overlap(held.share if share is None else share, times or max(2, held.times), annotator, bar)
         now, counts = p.store.overlap(), p.store.overlap_counts()
     report: dict[str, Any] = {"share": now.share, "times": now.times, **counts}
     if as_json:
@@ -68,7 +69,11 @@ def agreement(project: ProjectFolder, at: AtMoment = None, as_json: AsJson = Fal
     if as_json:
         return print_json(report)
     if not report["images"]:
-        how = "Ask for it with: labeler overlap PROJECT --share 0.2" if not asked else "They come as more people label."
+        how = (
+            f"Ask for it with: labeler overlap {typed(project)} --share 0.2"
+            if not asked
+            else "They come as more people label."
+        )
         print(f"No image has labels of two people yet. {how}")
         return
     print(f"{count(report['images'], 'image')} with labels of two or more people")

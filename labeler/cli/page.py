@@ -1,5 +1,6 @@
 """Commands that run the page and its trainer."""
 
+import uuid
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,11 +68,13 @@ def train(
     """Train a project's model without the page."""
     from labeler.course import Lost
     from labeler.course import train as train_project
+    from labeler.outage import outlasted
     from storage import AlreadyRunning
 
+    holder = uuid.uuid4().hex
     try:
         with progress(f"Training {project}") as bar:
-            train_project(project, until_settled, bar)
+            outlasted(project, lambda: train_project(project, until_settled, bar, holder))
     except Lost as error:
         raise RuntimeError(f"Stopped: {error}. What was published is kept.") from error
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, typed
 
 if TYPE_CHECKING:
     from storage import Account
@@ -37,14 +37,15 @@ def add(
 ) -> None:
     """Make an account. Labels that were given under this name without one stay the person's."""
     from labeler import Project
-    from labeler.accounts import hashed
+    from labeler.accounts import hashed, must_be_told_apart
 
     name = _name(name)
     with Project.open(project) as p:
         if p.store.account(name) is not None:
             raise ValueError(f"There is an account {name} already. 'labeler user password' changes its password.")
+        must_be_told_apart(name, p.store.annotators())
         account = p.store.add_account(name, role.value, hashed(_password(password_stdin), name))
-    print(f"{account.name} may sign in as {account.role}. Next: labeler serve {project} --auth")
+    print(f"{account.name} may sign in as {account.role}. Next: labeler serve {typed(project)} --auth")
 
 
 @user.command("list", epilog="Example: labeler user list flowers --json")
@@ -80,7 +81,7 @@ def password(project: ProjectFolder, name: Name, password_stdin: FromStdin = Fal
 def role_(
     project: ProjectFolder, name: Name, role: Annotated[Role, typer.Argument(metavar="ROLE", help=ROLES_TOLD)]
 ) -> None:
-    """Change what somebody may do. It holds at once."""
+    """Change what somebody may do. It holds at once: who is signed in has to sign in again."""
     from labeler import Project
 
     with Project.open(project) as p:
@@ -90,7 +91,7 @@ def role_(
 
 @user.command(epilog="Example: labeler user disable flowers ben")
 def disable(project: ProjectFolder, name: Name) -> None:
-    """Sign somebody out for good. Labels stay; 'enable' takes it back."""
+    """Sign somebody out, everywhere. Labels stay; after 'enable' they may sign in anew."""
     from labeler import Project
 
     with Project.open(project) as p:

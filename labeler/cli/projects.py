@@ -1,5 +1,6 @@
 """Commands about a project's record: make, fill, count, export and check it."""
 
+import re
 import sys
 from datetime import datetime
 from enum import StrEnum
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress
+from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress, typed
 
 if TYPE_CHECKING:
     from labeler import Project
@@ -41,7 +42,7 @@ def new(
 ) -> None:
     """Make an empty project with these classes."""
     from labeler import Project
-    from storage.classes import clean_class_names
+    from storage.classes import alike, clean_class_names, shown
 
     names = [*(classes.split(",") if classes is not None else []), *(class_ or [])]
     if not names:
@@ -54,7 +55,10 @@ def new(
         p.store.set_setting("flip", flip)
         without = sum(not c.key for c in p.store.classes())
         place = p.store.place
-    print(f"{project}: new project with {count(len(names), 'class', 'classes')}. Next: labeler import {project} SOURCE")
+    made = f"{project}: new project with {count(len(names), 'class', 'classes')}"
+    print(f"{made}. Next: labeler import {typed(project)} SOURCE")
+    for one, other in alike(names):
+        print(f"Note that {shown(one)} and {shown(other)} differ by capital letters alone.")
     if database is not None:
         print(f"Its labels are at {place}. No password is kept: PGPASSWORD or ~/.pgpass has to have it.")
     if without:
@@ -247,6 +251,13 @@ def print_status(report: dict[str, Any]) -> None:
         print(f"  {role}: {process.get('phase') or process.get('url') or 'running' if running else 'not running'}")
 
 
+def chain_head(text: str) -> tuple[int, str]:
+    event_id, _, link = text.partition(":")
+    if not (event_id.isascii() and event_id.isdecimal() and re.fullmatch("[0-9a-f]{64}", link)):
+        raise typer.BadParameter(f"{text!r} is no event and its link as labeler check tells them, 1234:5f2a...")
+    return int(event_id), link
+
+
 @app.command(epilog="Example: labeler export flowers flowers-labels --format folder")
 def export(
     project: ProjectFolder,
@@ -302,9 +313,52 @@ def check(
         bool,
         typer.Option("--repair", help="Mend what can be, one line each. No label and no original is ever deleted."),
     ] = False,
+    head: Annotated[
+        Any,
+        typer.Option(
+            metavar="EVENT:LINK",
+            parser=chain_head,
+            help="What an earlier check told of the newest event: the record must still go on from there.",
+        ),
+    ] = None,
+    salvage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", readable=False, help="Of a database that is torn: make a new project of what can be read."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Test the database, the image files and the published models. Exit code 1 when something is wrong."""
+    if salvage is not None:
+        return take_out(project, salvage, as_json)
+    try:
+        check_all(project, repair, head, as_json)
+    except Exception as error:
+        from labeler.salvage import told
+
+        if (lines := told(project, error)) is None:
+            raise
+        print_json({"ok": False, "wrong": lines}) if as_json else print("\n".join(lines))
+        raise ValueError(f"{project}: its database is torn, see above.") from error
+
+
+def take_out(project: Path, out: Path, as_json: bool) -> None:
+    from labeler.salvage import report, salvaged
+
+    found = salvaged(project, out)
+    if as_json:
+        return print_json(report(found) | {"folder": str(out)})
+    print(f"{out}: {count(found.events, 'event')}, {count(found.labels, 'label')}. {project} is as it was.")
+    for table in found.tables:
+        if table.holes:
+            print(f"{table.name}: {count(table.rows, 'row')}; in {count(table.holes, 'place')} there were more")
+    if found.left_out:
+        print(f"{count(found.left_out, 'row')} left out that pointed at what could not be read")
+    print(f"Next: labeler check {typed(out)}")
+
+
+def check_all(project: Path, repair: bool, head: tuple[int, str] | None, as_json: bool) -> None:
     from labeler import Project
     from labeler import check as checks
 
@@ -313,13 +367,19 @@ def check(
             repaired, found = checks.repair(p.folder, p.store, bar)
         else:
             repaired, found = [], checks.check(p.folder, p.store, bar)
-    wrong, leftovers = ([f.text for f in found if f.wrong is is_wrong] for is_wrong in (True, False))
+        wrong, leftovers = ([f.text for f in found if f.wrong is is_wrong] for is_wrong in (True, False))
+        if head is not None and p.store.link(head[0]) != head[1]:
+            wrong.append(f"The record does not go on from event {head[0]} as it was noted: it was cut or changed.")
+        newest = p.store.head()
     if as_json:
-        print_json({"ok": not wrong, "wrong": wrong, "leftovers": leftovers, "repaired": repaired})
+        told = None if newest is None else {"event_id": newest[0], "link": newest[1]}
+        print_json({"ok": not wrong, "wrong": wrong, "leftovers": leftovers, "repaired": repaired, "head": told})
     else:
         for line in [f"mended: {line}" for line in repaired] + wrong + [f"harmless: {line}" for line in leftovers]:
             print(line)
         if not wrong:
             print(f"{project}: all is well")
+            if newest is not None:
+                print(f"Its newest event: --head {newest[0]}:{newest[1]} tells later whether it was cut since.")
     if wrong:
         raise ValueError(f"{project}: {count(len(wrong), 'thing')} wrong, listed above.")

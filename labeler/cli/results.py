@@ -17,6 +17,7 @@ from labeler.cli.base import (
     label_counts,
     print_json,
     progress,
+    typed,
 )
 
 
@@ -53,7 +54,9 @@ def generate(
             raise KeyError(f"No class {shown(unknown)} in {project}; it has {', '.join(map(short, names))}.")
         published = p.published()
         if published is None:
-            raise ValueError(f"{project} has no model yet. Train one with: labeler train {project} --until-settled")
+            raise ValueError(
+                f"{project} has no model yet. Train one with: labeler train {typed(project)} --until-settled"
+            )
     files = draw(published.folder / "model.safetensors", drawn, n, rng_seed, temperature, out)
     if as_json:
         print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})

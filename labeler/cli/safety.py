@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, progress
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, progress, typed
 from labeler.cli.projects import print_some
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def backup(project: ProjectFolder, out: ZipFile, as_json: AsJson = False) -> Non
     if as_json:
         print_json(copied.report() | {"out": str(out)})
     else:
-        print(f"{out}: {told(copied)}. Bring it back with: labeler restore {out} FOLDER")
+        print(f"{out}: {told(copied)}. Bring it back with: labeler restore {typed(out)} FOLDER")
         if copied.by_path:
             n = count(len(copied.by_path), "image is", "images are")
             print(f"{n} kept where they were imported from and not in it, such as {copied.by_path[0]}")
@@ -55,7 +55,7 @@ def restore(
     if as_json:
         print_json(copied.report() | {"folder": str(folder), "by_path_gone": gone})
         return
-    print(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {folder}")
+    print(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {typed(folder)}")
     if copied.by_path:
         where = f"; {len(gone):,} of them are not there" if gone else ", and are there"
         print(f"{count(len(copied.by_path), 'image was', 'images were')} kept where they were imported from{where}.")

@@ -243,11 +243,11 @@ class Canvas {
     this.recount(answer.before, +1);
   }
 
-  /** An answer that was refused, as one with a class that was archived meanwhile: its image is asked again. */
-  takeBack(operation) {
+  /** An answer that was refused. With `again`, as for a class that was archived meanwhile, its image is asked again. */
+  takeBack(operation, again) {
     const answer = this.answers.find((one) => one.uid === operation);
     this.forget(operation);
-    if (answer?.kind !== 'label' || answer.before) return;
+    if (!again || answer?.kind !== 'label' || answer.before) return;
     this.queue.putBack(answer.question);
     if (!this.current) this.advance();
   }
@@ -362,8 +362,8 @@ class Canvas {
 
   async commit(operations) {
     const answer = await this.post('commit', { operations });
-    for (const { uid: operation, reason } of answer.refused) {
-      this.takeBack(operation);
+    for (const { uid: operation, reason, again } of answer.refused) {
+      this.takeBack(operation, again);
       tell('refused', { uid: operation, reason });
       this.say(`An answer could not be stored: ${reason}`);
     }

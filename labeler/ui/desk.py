@@ -14,7 +14,7 @@ from labeler.published import Published
 from labeler.sketches import Sketches
 from labeler.ui import pictures
 from model import ACQUISITIONS
-from storage import Event, NewEvent, Sample
+from storage import Conflict, Event, NewEvent, Sample
 
 LOOPS = 200  # browser tabs remembered; a forgotten one gets a new loop, its leases are in the database
 HISTORY = 60
@@ -60,19 +60,27 @@ class Desk:
         mine = len(store.held(name, client)) + store.answered_by(name)
         return max(0, int(store.counts()["open"]) - free - mine)
 
-    def commit(self, name: str, client: str, events: list[NewEvent]) -> tuple[list[str], list[dict[str, str]]]:
-        """(uids that are stored now, refused ones with the reason). A refused answer never holds up the others."""
+    def commit(
+        self, name: str, client: str, events: list[NewEvent], own: bool
+    ) -> tuple[list[str], list[dict[str, Any]]]:
+        """(uids that are stored now, refused ones). A refused answer never holds up the others.
+
+        `own`: the person may change no answer of another one.
+        A refused one has its `reason`, and `again`: whether another answer to its image may be stored.
+        """
         loop = self._loop(name, client)
         try:
-            return loop.commit(events), []
+            return loop.commit(events, own), []
         except (KeyError, ValueError):
             pass  # one of them is impossible: find out which
-        stored, refused = [], []
+        stored: list[str] = []
+        refused: list[dict[str, Any]] = []
         for event in events:
             try:
-                stored += loop.commit([event])
+                stored += loop.commit([event], own)
             except (KeyError, ValueError) as problem:
-                refused.append({"uid": event.uid, "reason": str(problem.args[0] if problem.args else problem)})
+                again, reason = not isinstance(problem, Conflict), str(problem.args[0] if problem.args else problem)
+                refused.append({"uid": event.uid, "reason": reason, "again": again})
         return stored, refused
 
     def renew(self, name: str, client: str, sample_ids: Sequence[int]) -> list[int]:

@@ -36,6 +36,8 @@ class Review {
     Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY });
     this.$ = (selector) => root.querySelector(selector);
     this.$('.review-names').addEventListener('click', () => this.toggleNames());
+    this.$('.review-at').addEventListener('change', () => this.agree(state()));
+    this.$('.review-at').addEventListener('keydown', (event) => event.key === 'Escape' && this.root.focus({ preventScroll: true }));
     for (const [key, shown, text] of ACTIONS) {
       const button = element('button', 'review-action');
       Object.assign(button, { type: 'button' });
@@ -80,7 +82,11 @@ class Review {
 
   async agree(known) {
     this.agreedAt = performance.now();
-    await call('agreement').then((report) => showAgreement(this.root, report, this.names, known), (problem) => this.tell(problem.message));
+    const at = this.$('.review-at').value.trim();
+    await call(`agreement?${new URLSearchParams({ at })}`).then(
+      (report) => showAgreement(this.root, report, this.names, known),
+      (problem) => (this.$('.review-agreement header p').textContent = problem.message),
+    );
   }
 
   // ---------- decisions ----------

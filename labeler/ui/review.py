@@ -11,10 +11,11 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from labeler.agreement import agreement
+from labeler.moments import find, parse_at
 from labeler.ui.desk import Desk, shown
 from labeler.ui.label import mounted
 from labeler.ui.signin import must_be
-from storage import Event, NewEvent
+from storage import Conflict, Event, NewEvent
 
 AT_ONCE = 8  # images sent ahead
 COUNTED_EVERY = 5.0  # seconds
@@ -95,14 +96,20 @@ def review_routes(
         values = body.model_dump(exclude={"project"})
         try:
             store.record([NewEvent(annotator=name, review=True, acquisition="review", **values)])
+        except Conflict as problem:
+            raise HTTPException(409, str(problem)) from None
         except (KeyError, ValueError) as problem:
             raise HTTPException(422, str(problem.args[0] if problem.args else problem)) from None
         return {"stored": [body.uid]}
 
     @api.get("/agreement")
-    def figures(request: Request) -> dict[str, Any]:
+    def figures(request: Request, at: str = "") -> dict[str, Any]:
+        """As of now, or as of a moment of the past as the commands name it."""
         must_be(request, "reviewer")
-        return agreement(store)
+        try:
+            return agreement(store, find(store, parse_at(at)).event_id if at.strip() else None)
+        except ValueError as problem:
+            raise HTTPException(422, f"{str(problem).rstrip('.')}.") from None
 
 
 def _image(desk: Desk, sample_id: int, said: list[Event], counted_as: dict[int, int], names: bool) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from labeler.accounts import SignIns, annotator_name
+from labeler.accounts import SignIns, annotator_name, must_be_told_apart
 from labeler.grid import MOST
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
 from labeler.ui.review import Waiting, review_routes
-from labeler.ui.signin import account_of, must_be, sign_in_routes
+from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
 
 HERE = Path(__file__).parent
@@ -154,7 +154,7 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         events = [
             NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
         ]
-        stored, refused = desk.commit(name, body.client, events)
+        stored, refused = desk.commit(name, body.client, events, own=not may(request, "reviewer"))
         return {"stored": stored, "refused": refused, "counts": desk.counts()}
 
     @api.post("/release")
@@ -192,6 +192,7 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
             raise HTTPException(403, "Here a name comes with a password: sign out, and in again.")
         try:
             who = annotator_name(body.name)
+            must_be_told_apart(who, desk.project.store.annotators())
         except ValueError as problem:
             raise HTTPException(422, str(problem)) from None
         desk.project.store.annotator(who)

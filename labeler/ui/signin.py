@@ -57,8 +57,18 @@ def account_of(request: Request) -> Account | None:
     return found
 
 
-def must_be(request: Request, role: str) -> None:
-    """403 for an account of a role that may not do this. Where nobody signs in, everybody may do everything."""
+def may(request: Request, role: str) -> bool:
+    """Whether this is for who asks to do, as it is for a `role`. Where nobody signs in, everybody may do everything."""
     account = account_of(request)
-    if account is not None and ROLES.index(account.role) < ROLES.index(role):
-        raise HTTPException(403, f"Only {'an' if role[0] in 'ao' else 'a'} {role} may do this; you are {account.role}.")
+    return account is None or ROLES.index(account.role) >= ROLES.index(role)
+
+
+def must_be(request: Request, role: str) -> None:
+    """403 for an account of a role that may not do this."""
+    account = account_of(request)
+    if account is not None and not may(request, role):
+        raise HTTPException(403, f"Only {_one(role)} may do this; {account.name} is {_one(account.role)}.")
+
+
+def _one(role: str) -> str:
+    return f"{'an' if role[0] == 'a' else 'a'} {role}"
