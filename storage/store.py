@@ -7,6 +7,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from storage.accounts import AccountTables
+from storage.blind import BlindTables
 from storage.classes import ACTIVE, ClassTables
 from storage.events import EventTables
 from storage.groups import GroupTables
@@ -36,6 +37,7 @@ class Store(
     ReviewTables,
     ProcessTables,
     VersionTables,
+    BlindTables,
     SettingTables,
     RepairTables,
 ):
