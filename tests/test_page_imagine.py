@@ -39,6 +39,7 @@ def open_tab(page: Page) -> Page:
     return page
 
 
+READ = ("willReadFrequently",)  # a test reads the pixels again and again, the page never
 PIXELS = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].join()"
 
 
@@ -47,6 +48,7 @@ def picture(page: Page, cell: int = 0) -> str:
 
 
 def test_the_arrows_go_back_through_the_versions_and_play_comes_forward_again(visit: Visitors) -> None:
+    visit.allowed = READ
     page = open_tab(visit())
     which = page.locator(".imagine-which")
     expect(which).to_contain_text("Version 3, 20 labels")
@@ -72,6 +74,7 @@ def test_the_arrows_go_back_through_the_versions_and_play_comes_forward_again(vi
 
 
 def test_another_temperature_draws_anew_and_usual_comes_back(visit: Visitors) -> None:
+    visit.allowed = READ
     page = open_tab(visit())
     usual = picture(page)
     page.get_by_label("Temperature").fill("0.4")

@@ -37,7 +37,9 @@ class Imagine {
     const { signal } = listeners;
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
     document.addEventListener('keydown', (event) => this.press(event), { signal });
+    document.addEventListener('click', ({ detail, target }) => detail && target.closest?.('[role=tab]') && this.focus(), { signal });
     this.controls();
+    this.focus();
     this.stop = () => {
       listeners.abort();
       this.sheet.stop();
@@ -244,6 +246,13 @@ class Imagine {
       this.note(problem.message);
     }
     button.removeAttribute('aria-disabled');
+  }
+
+  /** A tab that was clicked keeps the focus, and the arrows would be its own. */
+  focus() {
+    requestAnimationFrame(() => {
+      if (this.root.offsetParent && !document.querySelector('dialog[open]')) this.root.focus({ preventScroll: true });
+    });
   }
 
   press(event) {
