@@ -2,9 +2,9 @@
 
 import { element, number } from './dom.js';
 
-const GAP = 4; // pixels
+const GAP = 3; // pixels
 const LEAST = 24;
-const TALLEST = 560; // all rows together, where there are few
+const TALLEST = 600; // all rows together, where there are few
 
 export class Sheet {
   /** @param choose called with (class id, column) of the drawing that was pressed */
@@ -87,6 +87,7 @@ export class Sheet {
     this.box.style.setProperty('--w', `${width * factor}px`);
     this.box.style.setProperty('--h', `${height * factor}px`);
     this.box.classList.toggle('pixelated', factor >= 1);
+    this.box.classList.toggle('small', width * factor < 40);
   }
 
   /** Marks the drawings that are ends of the way: [[class id, column], ...]. */
