@@ -14,6 +14,7 @@ const FRAME = 900; // ms of a version while it plays
 const PER_CLASS = [16, 64, 200];
 const EARLY = ['The first drawings come with the first model', 'It starts by itself and looks at all images without labels first. You can label meanwhile.'];
 const NOBODY = ['The first drawings come with the first model', 'No trainer runs for this project: start the server without --no-trainer, or run labeler train.'];
+const SAME_STYLE = 'A column has one random style in every version: a change is something learned.';
 const GONE = 'The weights of this version are gone, these drawings are left: temperature, ways and data sets are off.';
 
 let running = null;
@@ -167,7 +168,7 @@ class Imagine {
       const bitmap = await this.get(version, { waiting: () => this.note('The process that draws is starting…') });
       if (version !== this.version) return;
       this.sheet.paint(version, bitmap);
-      this.note(version.weights ? '' : GONE);
+      this.note(version.weights ? SAME_STYLE : GONE);
     } catch (problem) {
       this.note(problem.message);
     }
@@ -183,7 +184,7 @@ class Imagine {
 
   words(version) {
     const when = new Date(1000 * version.time).toLocaleString('en', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
-    const text = `Version ${number(version.version)}, ${labelsOf(version)}, ${when}. Each column keeps its random style.`;
+    const text = `Version ${number(version.version)}, ${labelsOf(version)}, ${when}`;
     this.$('.imagine-which').textContent = text;
     this.$('.imagine-slider input').setAttribute('aria-valuetext', `version ${version.version}, ${labelsOf(version)}`);
     const usual = this.temperature === this.usual && this.rngSeed === 0;
