@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from PIL import Image
 from test_sketches import model_of
 
 from labeler import Project
+from labeler.artist import Artist
 from labeler.ui.pictures import cut
 from labeler.ui.routes import routes
 from storage.images import read_image
@@ -153,3 +155,25 @@ def test_the_data_set_is_what_generate_draws_and_every_file_is_marked(project: P
     assert wanted.items() <= manifest.items()
     found = np.stack([np.asarray(Image.open(io.BytesIO(images[f"b/0000{i}.png"]))) for i in range(5)])
     np.testing.assert_allclose(found.astype(int), model_of(project).generate(1, 5, 9, 0.5), atol=1)
+
+
+def test_vectors_are_drawn_as_plots_and_saved_as_vectors(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).random((30, 6)).astype(np.float32)
+    np.savez(tmp_path / "v.npz", x=vectors)
+    with Project.create(tmp_path / "project", ["up", "down"]) as p:
+        p.import_(tmp_path / "v.npz", measure_share=0)
+        publish_version(p, 1, model=model_of(p, (6,)))
+        artist = Artist(p.folder, p.store)
+        plot = read_image(p.folder, p.store.sample(1))
+        height, width = plot.shape
+        assert size(artist.sheet(1, 3, 1.0, 0)) == (2 * height, 3 * width)
+        assert size(artist.way(1, "sample:1", "class:2", 8, 3, 1.0, 0)) == (height, 8 * width)
+        lot = np.load(io.BytesIO(artist.lot(1, [1, 4], [2, 1, 2], 0)))
+        assert (lot.shape, lot.dtype) == ((5, height, width), np.uint8)
+        with zipfile.ZipFile(io.BytesIO(artist.data_set(1, [(2, "down")], 2, ("p", 1, 0, 1.0, 0)))) as archive:
+            first = np.load(io.BytesIO(archive.read("down/00000.npy")))
+        np.testing.assert_allclose(first, model_of(p, (6,)).generate(1, 2)[0], atol=1e-4)
+
+
+def size(png: bytes) -> tuple[int, ...]:
+    return np.asarray(Image.open(io.BytesIO(png))).shape

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pages import LOCAL, publish_version, small_project
 from PIL import Image
+from postgres import Server
 
 import labeler.sketches
 from labeler import Project
@@ -118,6 +119,14 @@ def test_a_vector_is_drawn_as_the_plot_that_the_page_shows(tmp_path: Path) -> No
         sketches = Sketches(p.folder)
         plot = read_image(p.folder, p.store.sample(1))
         assert pixels(sketches.ask(1, 1, [1, 2]).result(60)).shape == (plot.shape[0], 2 * plot.shape[1])
+        sketches.close()
+
+
+def test_a_project_whose_record_is_on_postgresql_is_drawn_from_too(tmp_path: Path, postgresql: Server) -> None:
+    with small_project(tmp_path / "project", n=5, classes=["a", "b"], database=postgresql.url("drawn")) as p:
+        publish_version(p, 1, model=model_of(p))
+        sketches = Sketches(p.folder)
+        assert pixels(sketches.ask(1, 2, [1, 2]).result(60)).shape == (8, 16)
         sketches.close()
 
 

@@ -251,8 +251,8 @@ def print_status(report: dict[str, Any]) -> None:
                 print(f"  accuracy {metrics[f'{kind}_accuracy']:.3f} on {n} ({kind})")
     for test in report["blind_tests"][-1:]:
         interval = " to ".join(f"{end:.0%}" for end in test["interval"])
-        told = f"{test['score']:.0%} of {count(test['n'], 'image')} told right (95% interval {interval})"
-        print(f"  blind test of version {test['version']}: {told}; 50% is guessing")
+        right = f"{test['score']:.0%} of {count(test['n'], 'image')} told right (95% interval {interval})"
+        print(f"  blind test of version {test['version']}: {right}; 50% is guessing")
     for role in () if at else ("server", "trainer"):
         process = report[role]
         running = process is not None and process["alive"]

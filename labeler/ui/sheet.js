@@ -70,6 +70,7 @@ export class Sheet {
         pen.clearRect(0, 0, width, height);
         if (known) pen.drawImage(bitmap, column * width, from * height, width, height, 0, 0, width, height);
         cell.classList.toggle('unknown', !known);
+        cell.setAttribute('aria-disabled', String(!known));
       }
     });
     this.fit();
