@@ -61,13 +61,15 @@ class Sketches:
         return made
 
     def _forget(self) -> None:
-        """The oldest pictures, where there are many or large ones. Never the newest, which was just asked for."""
+        """The oldest pictures, where there are large ones; where there are many, those that wait to be drawn as well."""
         sizes = {job: len(one.result() or b"") for job, one in self._made.items() if one.done()}
         total = sum(sizes.values())
-        while len(self._made) > 1 and (len(self._made) > KEPT or total > KEPT_BYTES):
-            job, made = self._made.popitem(last=False)
-            total -= sizes.get(job, 0)
-            made.cancel()
+        while total > KEPT_BYTES:
+            job = next(iter(sizes))
+            total -= sizes.pop(job)
+            del self._made[job]
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)[1].cancel()
 
     def close(self) -> None:
         """End the process. Whoever asks afterwards starts another."""

@@ -100,6 +100,17 @@ def test_an_end_of_the_page_waits_for_nothing_that_is_not_begun(project: Project
     assert sketches._process is None
 
 
+def test_large_pictures_are_forgotten_and_what_waits_to_be_drawn_is_not(
+    project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labeler.sketches, "KEPT_BYTES", 1)
+    first = sketches.ask(1, 1, [1])
+    assert first.result(60)
+    others = [sketches.ask(1, sample_id, [1]) for sample_id in (2, 3, 4)]
+    assert ("sketch", 1, 1, (1,)) not in sketches._made
+    assert all(one.result(60) for one in others)
+
+
 def test_it_ends_when_nobody_asks_for_a_while(
     project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import { Refused } from './api.js';
 
 const AGAIN = 300; // ms
 const PATIENCE = 90_000; // ms; a data set, or a busy machine
-const CANNOT = 'This could not be drawn just now: the server log says why. Try again in a moment.';
+const CANNOT = 'This could not be drawn: the process that draws has just ended, or the model needs code of your own. Try again in a moment.';
 
 /** Response of a GET route that answers 202 while it draws. Throws Refused with the server's sentence, or what to do. */
 export async function drawn(path, { waiting = () => {}, signal } = {}) {
