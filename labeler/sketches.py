@@ -61,7 +61,7 @@ class Sketches:
         return made
 
     def _forget(self) -> None:
-        """The oldest pictures, where there are large ones; where there are many, those that wait to be drawn as well."""
+        """The oldest pictures, where they are large; where there are many, also those that wait to be drawn."""
         sizes = {job: len(one.result() or b"") for job, one in self._made.items() if one.done()}
         total = sum(sizes.values())
         while total > KEPT_BYTES:
