@@ -16,6 +16,7 @@ from storage.classes import clean_class_name, shown
 from storage.images import clear_incoming, decode, keep_original, keep_pack, sha256_of_row
 from storage.importers import ArraySource, Item, Source, open_source, printable
 from storage.samples import CHUNK, PAUSE_SECONDS, chunks
+from storage.synthetic import WHY, is_synthetic
 
 MEASURE_SHARE = 0.1
 MOST_MEASURED = 500  # more would cost labels and hardly sharpen the estimate
@@ -170,6 +171,8 @@ class Importer:
             return Read(item.name, reject=item.reject)
         try:
             data = read_bytes(item.path, self._max_megapixels)
+            if is_synthetic(data):
+                return Read(item.name, reject=WHY)
             image, format_ = decode(data, self._max_megapixels)
         except OSError as error:
             return Read(item.name, reject=f"the file cannot be read: {error.strerror}")

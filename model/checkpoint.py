@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from model import generation, objective
 from model.device import Device
 from model.features import as_trained_on, to_data, to_unit
-from model.generation import Mixtures
+from model.generation import Drawing, Mixtures
 from model.images import fit_all
 from model.ssvae import SSVAE, VAEConfig, sample_z
 
@@ -153,17 +153,19 @@ class Model:
     @torch.inference_mode()
     def generate(self, label: int | str, n: int, rng_seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """n new images of a class (index or name): uint8 (n, H, W) or (n, H, W, 3)."""
-        generator = torch.Generator().manual_seed(rng_seed)
-        u = torch.rand(n, generator=generator)
-        noise = torch.randn(n, self.vae.config.z_dim, generator=generator)
-        return self.draw(self._index(label), u, noise, temperature)
+        return self.draw(self._index(label), *self._random_places(n, rng_seed), temperature)
 
     @torch.inference_mode()
     def strip(self, n: int) -> np.ndarray:
-        """n images of each class, uint8 (C, n, S, S[, 3]), at the same places of the mixtures in every version."""
-        generator = torch.Generator().manual_seed(0)
-        u, noise = torch.rand(n, generator=generator), torch.randn(n, self.vae.config.z_dim, generator=generator)
+        """n images of each class, uint8 (C, n, S, S[, 3]), at the same places of the mixtures in every version: what
+        `generate` draws of each with its defaults."""
+        u, noise = self._random_places(n, 0)
         return np.stack([self.draw(label, u, noise) for label in range(len(self.classes))])
+
+    def _random_places(self, n: int, rng_seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """u (n,) and noise (n, Z), see Mixtures.z."""
+        generator = torch.Generator().manual_seed(rng_seed)
+        return torch.rand(n, generator=generator), torch.randn(n, self.vae.config.z_dim, generator=generator)
 
     @torch.inference_mode()
     def draw(self, label: int, u: torch.Tensor, noise: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
@@ -172,30 +174,36 @@ class Model:
 
     @torch.inference_mode()
     def interpolate(
-        self, a: int | str | np.ndarray, b: int | str | np.ndarray, n: int, rng_seed: int = 0, temperature: float = 1.0
+        self,
+        a: int | str | Drawing | np.ndarray,
+        b: int | str | Drawing | np.ndarray,
+        n: int,
+        rng_seed: int = 0,
+        temperature: float = 1.0,
     ) -> np.ndarray:
         """n images on the way from a to b, both ends included: uint8 (n, H, W) or (n, H, W, 3).
 
-        Each end is a class (index or name; the same place of both classes' mixtures) or one image. y goes straight.
+        Each end is a class (index or name; the same place of both classes' mixtures), a Drawing of the same seed and
+        temperature, or one image. y goes straight.
         In z the centre of the class goes straight, and what sets the image apart from its class is turned: in the
         middle of a straight way all images look like the mean of their class (coverage .31 instead of .43, turned .41).
         """
-        generator = torch.Generator().manual_seed(rng_seed)
-        u, noise = torch.rand(1, generator=generator), torch.randn(1, self.vae.config.z_dim, generator=generator)
-        (z_a, y_a), (z_b, y_b) = (self._place(end, u, noise, temperature) for end in (a, b))
+        (z_a, y_a), (z_b, y_b) = (self._place(end, rng_seed, temperature) for end in (a, b))
         t = torch.linspace(0, 1, n)[:, None]
         centre_a, centre_b = y_a @ self.mixtures.centres(), y_b @ self.mixtures.centres()
         z = torch.lerp(centre_a, centre_b, t) + generation.turn(z_a - centre_a, z_b - centre_b, t)
         return self._drawn(z, torch.lerp(y_a, y_b, t))
 
     def _place(
-        self, end: int | str | np.ndarray, u: torch.Tensor, noise: torch.Tensor, temperature: float
+        self, end: int | str | Drawing | np.ndarray, rng_seed: int, temperature: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """z (1, Z) and y (1, C) of a class or of one image, on the CPU as the mixtures are."""
+        """z (1, Z) and y (1, C) of a class, a drawing or one image, on the CPU as the mixtures are."""
         if isinstance(end, np.ndarray):
             encoding = self.vae.encode(next(self._batches(end[None])))
             return encoding.mu.cpu(), encoding.logits.softmax(1).cpu()
-        label = self._index(end)
+        drawing = end if isinstance(end, Drawing) else Drawing(end, 0, 1)
+        label = self._index(drawing.label)
+        u, noise = (t[[drawing.column]] for t in self._random_places(drawing.of, rng_seed))
         y = self.vae.one_hot(torch.tensor([label]))
         return self.mixtures.z(label, u, noise, temperature), y
 

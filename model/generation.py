@@ -55,6 +55,15 @@ class Mixtures:
         return {"mixtures.weights": self.weights, "mixtures.means": self.means, "mixtures.factors": self.factors}
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """The image at `column` among `of` images that `Model.generate` draws of a class (index or name)."""
+
+    label: int | str
+    column: int
+    of: int
+
+
 def turn(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """From a (1, Z) to b (1, Z) at t (n, 1) in [0, 1], turning at an even pace (Shoemake 1985): (n, Z).
 

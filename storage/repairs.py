@@ -11,7 +11,7 @@ from storage.classes import KEPT, derived_classes
 from storage.clock import steady
 from storage.database import Database
 from storage.dialects import insert
-from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0006_links
+from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0006_links, m0007_blind_tests
 from storage.states import derive_states, derived, derived_open, rules_at
 from storage.tables import (
     class_events,
@@ -26,8 +26,12 @@ from storage.tables import (
 )
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
-MADE_BY = tuple(s for m in (m0001_first, m0003_class_events, m0004_overlap, m0006_links) for s in m.STATEMENTS)
-KEPT_TABLES = ("events", "event_links", "class_events", "overlap_events")
+MADE_BY = tuple(
+    statement
+    for migration in (m0001_first, m0003_class_events, m0004_overlap, m0006_links, m0007_blind_tests)
+    for statement in migration.STATEMENTS
+)
+KEPT_TABLES = ("events", "event_links", "class_events", "overlap_events", "blind_tests")
 TRIGGERS = {f"{table}_keep_{how}" for table in KEPT_TABLES for how in ("update", "delete")}
 
 

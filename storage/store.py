@@ -7,6 +7,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from storage.accounts import AccountTables
+from storage.blind import BlindTables
 from storage.chain import broken_links, missing_end
 from storage.classes import ACTIVE, ClassTables
 from storage.events import EventTables
@@ -37,6 +38,7 @@ class Store(
     ReviewTables,
     ProcessTables,
     VersionTables,
+    BlindTables,
     SettingTables,
     RepairTables,
 ):

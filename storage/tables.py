@@ -192,6 +192,20 @@ versions = Table(
     Column("pruned", Integer),
 )
 
+# How well a person told real images from drawn ones; `answers` is JSON, see storage/blind.py.
+blind_tests = Table(
+    "blind_tests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uid", Text),
+    Column("annotator_id", Integer),
+    Column("version", Integer),
+    Column("time", Float),
+    Column("temperature", Float),
+    Column("rng_seed", Integer),
+    Column("answers", Text),
+)
+
 processes = Table(
     "processes",
     metadata,

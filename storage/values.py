@@ -233,6 +233,37 @@ class Version:
 
 
 @dataclass(frozen=True)
+class BlindAnswer:
+    """What was said of one image of a blind test: a real one, which is a sample, or one that was drawn as a class."""
+
+    sample_id: int | None
+    class_id: int | None
+    said_real: bool
+    ms: int | None = None
+
+    @property
+    def real(self) -> bool:
+        return self.sample_id is not None
+
+    @property
+    def right(self) -> bool:
+        return self.said_real == self.real
+
+
+@dataclass(frozen=True)
+class BlindTest:
+    """One whole blind test, answers in the order in which the images were shown."""
+
+    uid: str
+    annotator: str
+    version: int
+    time: float
+    temperature: float
+    rng_seed: int
+    answers: tuple[BlindAnswer, ...]
+
+
+@dataclass(frozen=True)
 class Import:
     """One import as it went. `finished` is None for one that was interrupted."""
 

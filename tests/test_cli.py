@@ -394,13 +394,13 @@ def test_a_model_is_trained_and_draws_by_commands(
     ended = labeler("generate", folder, out, "--class", "7", "-n", "3", "--json")
     assert ended.code == 0
     assert json.loads(ended.out)["files"] == [str(out / f"0000{i}.png") for i in range(3)]
-    drawn = [np.asarray(Image.open(file)) for file in sorted(out.iterdir())]
+    drawn = [np.asarray(Image.open(file)) for file in sorted(out.glob("*.png"))]
     assert [(image.shape, image.dtype) for image in drawn] == [((8, 8), np.uint8)] * 3
 
     again = labeler("generate", folder, out, "--class", "7")
     assert again.code == 1
     assert "empty" in again.err
-    assert sorted(out.iterdir()) == [out / f"0000{i}.png" for i in range(3)]
+    assert sorted(out.iterdir()) == [*(out / f"0000{i}.png" for i in range(3)), out / "manifest.json"]
 
     assert labeler("check", folder).code == 0
     (folder / "models" / f"{model['version']:06d}" / "probs.npy").write_bytes(b"torn")

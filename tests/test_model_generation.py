@@ -118,6 +118,15 @@ def test_a_way_between_two_images_begins_and_ends_with_their_reconstructions(mod
         model.interpolate("a", "d", 3)
 
 
+def test_a_way_may_begin_at_a_drawing_and_the_strip_is_what_generate_draws(model):
+    drawn = model.generate("a", 8, rng_seed=3, temperature=0.5)
+    way = model.interpolate(generation.Drawing("a", 5, 8), generation.Drawing(0, 2, 8), 4, rng_seed=3, temperature=0.5)
+    np.testing.assert_allclose(way[[0, -1]], drawn[[5, 2]].astype(int), atol=1)
+    strip = model.strip(8)
+    np.testing.assert_allclose(strip, [model.generate(label, 8).astype(int) for label in "abc"], atol=1)
+    assert np.abs(strip[0].astype(int) - drawn).max() > 1
+
+
 def test_generate_draws_at_a_temperature_and_from_one_class_to_another(tmp_path: Path, project: Project, labeler):
     project.store.set_setting("learner", {"warm_up_steps": 1})
     learning = Learning(project)
@@ -126,7 +135,7 @@ def test_generate_draws_at_a_temperature_and_from_one_class_to_another(tmp_path:
     for name, temperature in (("0", 0.0), ("1", 1.0)):
         how = ("--class", "cat", "-n", 20, "--temperature", temperature)
         assert labeler("generate", project.folder, tmp_path / name, *how).code == 0
-    varied = [np.stack([np.asarray(Image.open(f)) for f in (tmp_path / d).iterdir()]).std(0).mean() for d in "01"]
+    varied = [np.stack([np.asarray(Image.open(f)) for f in (tmp_path / d).glob("*.png")]).std(0).mean() for d in "01"]
     assert varied[0] == 0 < varied[1]
 
     ended = labeler("generate", project.folder, tmp_path / "way", "--between", "cat", "dog", "-n", 5, "--json")

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pages import LOCAL, publish_version, small_project
 from PIL import Image
+from postgres import Server
 
 import labeler.sketches
 from labeler import Project
@@ -99,6 +100,17 @@ def test_an_end_of_the_page_waits_for_nothing_that_is_not_begun(project: Project
     assert sketches._process is None
 
 
+def test_large_pictures_are_forgotten_and_what_waits_to_be_drawn_is_not(
+    project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labeler.sketches, "KEPT_BYTES", 1)
+    first = sketches.ask(1, 1, [1])
+    assert first.result(60)
+    others = [sketches.ask(1, sample_id, [1]) for sample_id in (2, 3, 4)]
+    assert ("sketch", 1, 1, (1,)) not in sketches._made
+    assert all(one.result(60) for one in others)
+
+
 def test_it_ends_when_nobody_asks_for_a_while(
     project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +130,14 @@ def test_a_vector_is_drawn_as_the_plot_that_the_page_shows(tmp_path: Path) -> No
         sketches = Sketches(p.folder)
         plot = read_image(p.folder, p.store.sample(1))
         assert pixels(sketches.ask(1, 1, [1, 2]).result(60)).shape == (plot.shape[0], 2 * plot.shape[1])
+        sketches.close()
+
+
+def test_a_project_whose_record_is_on_postgresql_is_drawn_from_too(tmp_path: Path, postgresql: Server) -> None:
+    with small_project(tmp_path / "project", n=5, classes=["a", "b"], database=postgresql.url("drawn")) as p:
+        publish_version(p, 1, model=model_of(p))
+        sketches = Sketches(p.folder)
+        assert pixels(sketches.ask(1, 2, [1, 2]).result(60)).shape == (8, 16)
         sketches.close()
 
 

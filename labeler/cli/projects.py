@@ -203,6 +203,7 @@ def _status(p: "Project", moment: "Moment | None") -> dict[str, Any]:
         "classes": [{"name": c.name, "key": c.key, "labels": per_class.get(c.id, 0)} for c in p.store.classes()],
         "overlap": _overlap(p, moment),
         "model": model,
+        "blind_tests": _blind_tests(p, moment),
     }
 
 
@@ -211,6 +212,13 @@ def _overlap(p: "Project", moment: "Moment | None") -> dict[str, Any] | None:
     at = None if moment is None else moment.event_id
     held = p.store.overlap(at)
     return {"share": held.share, "times": held.times, **p.store.overlap_counts(at)} if held.share else None
+
+
+def _blind_tests(p: "Project", moment: "Moment | None") -> list[dict[str, Any]]:
+    """How well people told real images from those that each version drew."""
+    from labeler.blind import scores
+
+    return scores(p.store, None if moment is None else moment.time)
 
 
 def print_status(report: dict[str, Any]) -> None:
@@ -245,6 +253,10 @@ def print_status(report: dict[str, Any]) -> None:
                 metrics = report["model"]["metrics"]
                 n = count(metrics[f"{kind}_n"], "image")
                 print(f"  accuracy {metrics[f'{kind}_accuracy']:.3f} on {n} ({kind})")
+    for test in report["blind_tests"][-1:]:
+        interval = " to ".join(f"{end:.0%}" for end in test["interval"])
+        right = f"{test['score']:.0%} of {count(test['n'], 'image')} told right (95% interval {interval})"
+        print(f"  blind test of version {test['version']}: {right}; 50% is guessing")
     for role in () if at else ("server", "trainer"):
         process = report[role]
         running = process is not None and process["alive"]

@@ -1,7 +1,7 @@
 """Commands about what a model has learned: draw from it, measure how it learns."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from labeler.cli.base import (
     progress,
     typed,
 )
+
+if TYPE_CHECKING:
+    from storage.synthetic import Origin
 
 
 @app.command(epilog="Example: labeler generate flowers daisies --class daisy -n 16, or --between daisy rose -n 9")
@@ -40,9 +43,13 @@ def generate(
     rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what the newest model believes a class looks like, as PNG files; vectors are in vectors.npy beside them."""
+    """Draw what the newest model believes a class looks like, as PNG files; vectors are in vectors.npy beside them.
+
+    Each file and manifest.json say that a model drew them: an import refuses them.
+    """
     from labeler import Project
     from storage.classes import short, shown
+    from storage.synthetic import Origin
 
     if (class_ is None) == (between is None):
         raise typer.BadParameter("say what to draw: either --class NAME or --between NAME NAME")
@@ -57,7 +64,8 @@ def generate(
             raise ValueError(
                 f"{project} has no model yet. Train one with: labeler train {typed(project)} --until-settled"
             )
-    files = draw(published.folder / "model.safetensors", drawn, n, rng_seed, temperature, out)
+        origin = Origin(p.name, published.version, published.labels, temperature, rng_seed)
+    files = draw(published.folder / "model.safetensors", drawn, n, origin, out)
     if as_json:
         print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})
     else:
@@ -66,14 +74,14 @@ def generate(
         print(f"{out}: {count(n, 'image')} {'of' if between is None else 'from'} {what} by {learned}")
 
 
-def draw(model_file: Path, classes: list[str], n: int, rng_seed: int, temperature: float, out: Path) -> list[Path]:
-    """Write n images of one class, or on the way from one to the other of two."""
+def draw(model_file: Path, classes: list[str], n: int, origin: "Origin", out: Path) -> list[Path]:
+    """Write n images of one class, or on the way from one to the other of two, and manifest.json."""
     import numpy as np
-    from PIL import Image
 
     from labeler.working import as_pictures
     from model import load
     from storage.classes import short, shown
+    from storage.synthetic import MANIFEST, as_marked_png, manifest
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder. Choose a new one, or empty it first.")
@@ -85,11 +93,13 @@ def draw(model_file: Path, classes: list[str], n: int, rng_seed: int, temperatur
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{i:05d}.png" for i in range(n)]
     how = model.generate if len(classes) == 1 else model.interpolate
-    made = how(*classes, n=n, rng_seed=rng_seed, temperature=temperature)
+    made = how(*classes, n=n, rng_seed=origin.rng_seed, temperature=origin.temperature)
+    what = {"class": classes[0]} if len(classes) == 1 else {"between": classes}
+    (out / MANIFEST).write_text(manifest(origin, **what, images=n), encoding="utf-8")
     if made.ndim == 2:
         np.save(out / "vectors.npy", made)
-    for file, image in zip(files, as_pictures(made, made), strict=True):
-        Image.fromarray(image).save(file)
+    for i, image in enumerate(as_pictures(made, made)):
+        files[i].write_bytes(as_marked_png(image, origin, **what, number=i))
     return files
 
 

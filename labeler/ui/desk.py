@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from labeler.blind import BlindTests
 from labeler.grid import Grid
 from labeler.loop import Loop, Question
 from labeler.project import Project
@@ -29,6 +30,7 @@ class Desk:
         self.key = _key(project)
         self.acquisitions = tuple(ACQUISITIONS)
         self.sketches = Sketches(project.folder)
+        self.blind_tests = BlindTests(project, self.sketches)
         self._trainer = trainer
         self._loops: OrderedDict[tuple[str, str], Loop] = OrderedDict()
         self._lock = threading.Lock()

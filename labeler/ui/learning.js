@@ -11,7 +11,7 @@ const CHARTS = {
   log_px: { series: ['log_px'], format: nats },
   kl_z: { series: ['kl_z'], format: nats },
 };
-const SAME_STYLE = 'Every version draws from the same random style, so a change is something learned.';
+const MORE = 'The Imagine tab goes back to the first one.';
 const TILE = 56; // pixels, at most
 
 let running = null;
@@ -30,9 +30,8 @@ export async function start(host) {
 
 class Learning {
   constructor(root) {
-    Object.assign(this, { root, versions: [], shown: undefined, along: null, pinned: null, fetching: false });
+    Object.assign(this, { root, versions: [], shown: undefined, along: null, fetching: false });
     root.querySelectorAll('[data-along]').forEach((button) => button.addEventListener('click', () => this.turn(button.dataset.along)));
-    root.querySelector('.when input').addEventListener('input', (event) => this.pin(Number(event.target.value)));
   }
 
   /** New state: the cheap parts at once, the curves only when there is a new version and somebody looks. */
@@ -112,34 +111,14 @@ class Learning {
 
   // ---------- what the model draws ----------
 
-  /** Versions whose drawings are kept, oldest first. */
-  drawn() {
-    return this.versions.filter((version) => !version.pruned);
-  }
-
-  pin(place) {
-    const kept = this.drawn();
-    this.pinned = place >= kept.length - 1 ? null : kept[place]?.version;
-    this.gallery(state());
-  }
-
   gallery(known) {
     const { generated, classes } = known;
     const panel = this.root.querySelector('.gallery');
     panel.hidden = !generated;
     if (!generated) return;
-    const kept = this.drawn();
-    const place = Math.max(0, this.pinned === null ? kept.length - 1 : kept.findIndex((version) => version.version === this.pinned));
-    const version = kept[place] ?? generated;
-    const ids = version.class_ids; // each version has the rows of its own classes
-    const sheet = { ...generated, url: `/labeler/generated/${version.version}`, class_ids: ids };
-    const when = `Version ${version.version}, ${number(version.labels)} labels.`;
-    panel.querySelector('header p').textContent = `${when} ${SAME_STYLE}`;
-    const slider = panel.querySelector('.when input');
-    Object.assign(slider, { max: Math.max(0, kept.length - 1), value: place });
-    slider.parentElement.hidden = kept.length < 2;
-    slider.setAttribute('aria-valuetext', `version ${version.version}`);
-    const rows = classes.filter((c) => ids.includes(c.id)).map((c) => drawnRow(c, sheet, ids.indexOf(c.id)));
+    const { version, labels, class_ids: ids } = generated;
+    panel.querySelector('header p').textContent = `Version ${version}, ${number(labels)} labels. ${MORE}`;
+    const rows = classes.filter((c) => ids.includes(c.id)).map((c) => drawnRow(c, generated, ids.indexOf(c.id)));
     panel.querySelector('.drawings').replaceChildren(...rows);
   }
 

@@ -20,6 +20,7 @@ from labeler.grid import MOST
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
+from labeler.ui.imagine import drawn, imagine_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
@@ -30,7 +31,6 @@ FILES = {path.name: TYPES[path.suffix] for path in HERE.iterdir() if path.suffix
 COOKIE = "labeler_name"
 A_YEAR = 365 * 24 * 3600
 FOREVER = {"Cache-Control": f"private, max-age={A_YEAR}, immutable"}
-SKETCH_WAIT = 1.0  # seconds; a browser has six connections, and the images need them
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 
 SampleId = Annotated[int, Field(ge=1)]
@@ -125,6 +125,7 @@ def routes(
     _settings(api, desk, waiting)
     _pictures(api, desk)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
+    imagine_routes(api, desk, _name, _same_project_and_name)
     return api
 
 
@@ -248,12 +249,7 @@ def _pictures(api: APIRouter, desk: Desk) -> None:
             raise HTTPException(404, f"There is no image {sample_id} in this project.") from None
         if wanted is None:
             return Response(status_code=204)
-        try:
-            drawn = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(wanted)), SKETCH_WAIT)
-        except TimeoutError:
-            return Response(status_code=202)
-        headers = {"Cache-Control": "no-store"}
-        return Response(drawn, 200 if drawn else 204, headers, media_type="image/png" if drawn else None)
+        return await drawn(wanted)
 
     @api.get("/ui/{name}")
     def file(name: str) -> Response:

@@ -10,9 +10,10 @@ import numpy as np
 
 from storage.images import decode
 from storage.importers.source import Item, must_be_part
+from storage.synthetic import MANIFEST, WHY, is_synthetic, must_be_real
 
 PARTS = ("train", "test", "val", "valid", "validation")
-NOT_IMAGES = {"thumbs.db", "desktop.ini", "labels.csv", "classes.json"}  # the last two are our own export's
+NOT_IMAGES = {"thumbs.db", "desktop.ini", "labels.csv", "classes.json", MANIFEST}  # the last three are our own
 
 
 class FolderSource:
@@ -21,6 +22,8 @@ class FolderSource:
     kind = "folder"
 
     def __init__(self, path: Path) -> None:
+        """ValueError for a folder that says of itself that a model drew what is in it."""
+        must_be_real(path)
         self._roots = _parts(path)
         self._names = {part: _class_names(root) or _class_names(path) for part, root in self._roots.items()}
         self._found = {part: list(self._walk(part)) for part in self._roots}
@@ -38,8 +41,11 @@ class FolderSource:
         for item in self.items(part):
             if item.path is None:
                 raise ValueError(f"{item.name}: {item.reject}")
+            data = item.path.read_bytes()
+            if is_synthetic(data):
+                raise ValueError(f"{item.path} cannot be used: {WHY}.")
             try:
-                images.append(decode(item.path.read_bytes())[0])
+                images.append(decode(data)[0])
             except ValueError as error:
                 raise ValueError(f"{item.path} cannot be used: {error}") from error
             labels.append(item.label)

@@ -11,6 +11,7 @@ from storage.migrations import (
     m0004_overlap,
     m0005_generations,
     m0006_links,
+    m0007_blind_tests,
 )
 
 Migration = Callable[[Connection], None]
@@ -23,6 +24,7 @@ MIGRATIONS: list[Migration] = [
     m0004_overlap.upgrade,
     m0005_generations.upgrade,
     m0006_links.upgrade,
+    m0007_blind_tests.upgrade,
 ]
 
 
