@@ -43,11 +43,7 @@ def main(folder: Path, requests: IO[bytes], answers: IO[bytes]) -> None:
                     raise ValueError(f"nothing is called {method}")
                 made: bytes = getattr(artist, method)(*given)
                 answer = {"made": base64.b64encode(made).decode()}
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-            ) as problem:  # pruned meanwhile, a wrapped model, an image that is gone
+            except (OSError, ValueError, KeyError) as problem:  # pruned, a wrapped model, an image that is gone
                 answer = {"problem": str(problem)}
             answers.write(json.dumps(answer).encode() + b"\n")
             answers.flush()

@@ -88,6 +88,35 @@ def test_another_temperature_draws_anew_and_usual_comes_back(visit: Visitors) ->
     expect(page.locator(".imagine-warmth output")).to_have_text("1.0")
 
 
+def test_a_class_that_changes_keeps_its_drawings(project: Project, visit: Visitors) -> None:
+    visit.allowed = READ
+    page = open_tab(visit())
+    before = picture(page, 5)
+    project.classes.recolour("dog", "#123456")
+    name = page.locator(".imagine-name").nth(1)
+    expect(name).to_have_css("border-left-color", "rgb(18, 52, 86)")
+    wait_for(lambda: picture(page, 5) == before)
+
+
+def test_a_test_that_the_server_forgot_says_so(project: Project, visit: Visitors) -> None:
+    visit.allowed = ("status of 404", "status of 503")
+    page = open_tab(visit("forgotten"))
+    page.locator(".blind-begin select").select_option("10")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator("#lab-blind-title")).to_have_text("Real or generated? 1 of 10")
+    page.route("**/labeler/blind/*", lambda route: route.fulfill(status=503, json={"detail": "Away."}), times=1)
+    for i in range(10):
+        expect(page.locator("#lab-blind-title")).to_have_text(f"Real or generated? {i + 1} of 10")
+        page.keyboard.press("g")
+    expect(page.locator(".blind-say")).to_have_text("Away. Answer the last image once more.")
+    gone = {"detail": "This test is not known (any more). Begin another one."}
+    page.route("**/labeler/blind/*", lambda route: route.fulfill(status=404, json=gone))
+    page.keyboard.press("r")
+    expect(page.locator(".blind-note")).to_have_text(gone["detail"])
+    expect(page.locator(".blind-dialog")).to_be_hidden()
+    assert "forgotten" not in {test.annotator for test in project.store.blind_tests()}
+
+
 def test_two_drawings_chosen_by_keyboard_are_the_ends_of_a_way(project: Project, visit: Visitors) -> None:
     page = open_tab(visit())
     strip = page.locator(".way-strip")

@@ -75,6 +75,7 @@ export class Blind {
   async show() {
     const at = this.said.length;
     this.title(`Real or generated? ${at + 1} of ${this.images.length}`);
+    this.tell('');
     const image = element('img');
     Object.assign(image, { src: this.images[at], alt: 'The image in question' });
     await image.decode();
@@ -104,6 +105,10 @@ export class Blind {
       this.history();
       if (this.dialog.open) this.result(result, images);
     } catch (problem) {
+      if (problem.status === 404) {
+        this.dialog.close(); // the server was started anew
+        return this.note(problem.message);
+      }
       this.said.pop();
       await this.show();
       this.tell(`${problem.message} Answer the last image once more.`);
@@ -127,7 +132,6 @@ export class Blind {
     box.hidden = false;
     this.dialog.querySelector('.blind-test').hidden = true;
     this.dialog.querySelector('.close').focus();
-    this.tell(`${number(right)} of ${number(n)} told right.`);
   }
 
   press(event) {
@@ -175,7 +179,7 @@ export class Blind {
   }
 
   tell(text) {
-    this.dialog.querySelector('.lab-say').textContent = text;
+    this.dialog.querySelector('.blind-say').textContent = text;
   }
 }
 

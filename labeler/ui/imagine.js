@@ -57,7 +57,7 @@ class Imagine {
   async heed(known) {
     if (!this.root.offsetParent) return this.halt();
     if (!this.fetching && known.version !== this.known) await this.fetch(known);
-    if (this.versions.length) this.list();
+    if (this.versions.length && this.list()) this.show();
     this.$('.imagine-body').hidden = !this.versions.length;
     const wait = this.$('.imagine-wait');
     wait.hidden = this.versions.length > 0;
@@ -92,12 +92,13 @@ class Imagine {
     }
   }
 
-  /** The classes of now that any kept version draws. */
+  /** The classes of now that any kept version draws; true where they have to be painted. */
   list() {
     const drawn = new Set(this.versions.flatMap((version) => version.class_ids));
     const classes = state().classes.filter((c) => drawn.has(c.id));
-    this.sheet.list(classes, this.versions.at(-1).n);
+    const another = this.sheet.list(classes, this.versions.at(-1).n);
     this.way.list(classes);
+    return another;
   }
 
   // ---------- versions ----------

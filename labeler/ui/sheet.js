@@ -9,7 +9,7 @@ const TALLEST = 600; // all rows together, where there are few
 export class Sheet {
   /** @param choose called with (class id, column) of the drawing that was pressed */
   constructor(box, choose) {
-    Object.assign(this, { box, choose, classes: [], columns: 0, at: [0, 0], cells: new Map(), shown: null });
+    Object.assign(this, { box, choose, classes: [], columns: 0, at: [0, 0], cells: new Map(), shown: null, ends: [] });
     box.addEventListener('keydown', (event) => this.press(event));
     this.sizes = new ResizeObserver(() => this.fit());
     this.sizes.observe(box);
@@ -19,14 +19,16 @@ export class Sheet {
     this.sizes.disconnect();
   }
 
-  /** Lists these classes; the elements stay while the list stays. */
+  /** Lists these classes; true where the list is another one, and has to be painted. */
   list(classes, columns) {
     const listed = JSON.stringify([classes.map((c) => [c.id, c.name, c.colour]), columns]);
-    if (listed === this.listed) return;
+    if (listed === this.listed) return false;
     Object.assign(this, { listed, classes, columns, at: [0, 0] });
     this.cells.clear();
     this.box.replaceChildren(...classes.map((c, row) => this.row(c, row)));
     this.roam(0, 0, false);
+    this.mark(this.ends);
+    return true;
   }
 
   row(c, row) {
@@ -93,6 +95,7 @@ export class Sheet {
 
   /** Marks the drawings that are ends of the way: [[class id, column], ...]. */
   mark(ends) {
+    this.ends = ends;
     for (const [key, cell] of this.cells) {
       const [row, column] = key.split('.').map(Number);
       const place = ends.findIndex((end) => end && end[0] === this.classes[row].id && end[1] === column);
