@@ -5,25 +5,18 @@ accuracy, or the agreement, that they are for.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from labeler.guesses import Guesses, guesses
 from labeler.loop import Loop, Question
 from labeler.project import Project
 from labeler.published import Published
 
 ORDERS = ("certain", "doubtful")
 MOST = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Guesses:
-    """What a version takes each image for, by the classes as they are now. Rows are those of its arrays."""
-
-    class_ids: np.ndarray  # (N,) int64
-    probs: np.ndarray  # (N,) float32, of that class
 
 
 @dataclass(frozen=True)
@@ -96,19 +89,6 @@ class Grid:
             if self._kept is None or self._kept[0] != key:
                 self._kept = key, guesses(published, counted_as)
             return self._kept[1]
-
-
-def guesses(published: Published, counted_as: Mapping[int, int]) -> Guesses:
-    """Probabilities of classes that were merged since add up, archived ones are left out; see Published.probs_of."""
-    now = sorted({counted_as[one] for one in published.class_ids if one in counted_as})
-    probs = np.zeros((len(published.sample_ids), max(len(now), 1)), np.float32)
-    for column, class_id in enumerate(published.class_ids):
-        if class_id in counted_as:
-            probs[:, now.index(counted_as[class_id])] += published.probs[:, column]
-    total = probs.sum(1)
-    best = probs.argmax(1)
-    top = np.divide(probs[np.arange(len(probs)), best], total, out=np.zeros_like(total), where=total > 0)
-    return Guesses(np.array(now or [0], np.int64)[best], top)
 
 
 def _counted(class_ids: np.ndarray) -> dict[int, int]:

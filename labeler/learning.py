@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labeler import published
+from labeler.control import control_of
 from labeler.working import as_pictures
 from model import ACQUISITIONS, acquisition, checkpoint
 from model.graph import Graph
@@ -83,6 +84,7 @@ class Learning:
         self._seen_whole = False
         self.look: tuple[Path, Instant] | None = None  # folder of the newest version, and what ranks anew on it
         self.published_event_id = 0  # the newest event that the newest version knows
+        self.published_how = "", 1.0  # acquisition and diversity that its ranking goes by
         self.seconds = 0.0  # spent on steps, by this process
 
     def _positions(self, sample_ids: np.ndarray) -> np.ndarray:
@@ -202,7 +204,10 @@ class Learning:
         labeled = np.fromiter(labels, np.int64, len(labels))
         first = np.empty(0, np.int64) if name == "random" else self._cold_start(labeled)
         open_positions = self.open_positions()
-        scores, ranking = acquisition.rank(name, probs, open_positions, nodes, labeled, first, rng, self._memory)
+        diversity = control_of(self.store).diversity
+        scores, ranking = acquisition.rank(
+            name, probs, open_positions, nodes, labeled, first, rng, self._memory, diversity
+        )
         return scores, self.sample_ids[ranking], name
 
     def _cold_start(self, labeled: np.ndarray) -> np.ndarray:
@@ -243,6 +248,7 @@ class Learning:
             raise FloatingPointError(f"a probability is not finite at step {learner.step}")
         learner.fit_mixtures(probs)
         nodes = None if learner.warming_up else learner.graph
+        how = acquisition_name, control_of(self.store).diversity
         scores, ranking, name = self.rank(acquisition_name, probs, nodes, learner.labels, self.rng)
         model = self.model(vae)
         version = self.store.next_version() if version is None else version
@@ -267,7 +273,7 @@ class Learning:
             save_model=model.save,
         )
         published.prune(self.project.folder, self.store)
-        self.published_event_id = self.last_event_id
+        self.published_event_id, self.published_how = self.last_event_id, how
         self.look = (
             None if nodes is None or instant is None else (published.home(self.project.folder, version), instant)
         )

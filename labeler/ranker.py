@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from labeler import published
+from labeler.control import control_of
 from labeler.learning import Learning
 from labeler.lookout import Lookout
-from labeler.orders import chosen_acquisition
 from storage import Store
 
 MOST = 20_000_000  # probabilities: a larger file would not be written in time, so that only versions rank
@@ -28,7 +28,7 @@ class Ranker(threading.Thread):
         super().__init__(name="ranker", daemon=True)
         self._store, self._now, self._lookout, self._ended = store, now, lookout, ended
         self._rng = np.random.default_rng(0)
-        self._ranked: tuple[Path, int] | None = None  # folder of the version, newest event
+        self._ranked: tuple[Path, int, str, float] | None = None  # folder of the version, newest event, and by what
 
     def run(self) -> None:
         while not self._ended.is_set():
@@ -40,14 +40,18 @@ class Ranker(threading.Thread):
             self._lookout.wait(seen)
 
     def _turn(self) -> None:
-        """Rank on the newest version where there are events that it, and its newest ranking, do not know."""
+        """Rank on the newest version where the ranking in force does not know all events, or goes by something else."""
         learning = self._now()
         if learning is None or learning.look is None:
             return
-        newest = learning.look[0], self._store.last_event_id()
-        if newest[1] > learning.published_event_id and newest != self._ranked:
+        control = control_of(self._store)
+        newest = learning.look[0], self._store.last_event_id(), control.acquisition, control.diversity
+        in_force = self._ranked
+        if in_force is None or in_force[0] != newest[0]:  # the version's own
+            in_force = newest[0], learning.published_event_id, *learning.published_how
+        if newest != in_force:
             self._ranked = newest
-            rank_now(learning, self._rng, chosen_acquisition(self._store))
+            rank_now(learning, self._rng, control.acquisition)
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:

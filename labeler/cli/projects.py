@@ -161,9 +161,12 @@ def status(project: ProjectFolder, at: AtMoment = None, as_json: AsJson = False)
 
 
 def status_of(p: "Project") -> dict[str, Any]:
+    from labeler.control import control_of
+
     return {
         **_status(p, None),
         "annotators": p.store.annotators(),
+        "paused": control_of(p.store).paused,
         "trainer": p.store.process("trainer"),
         "server": p.store.process("server"),
     }
@@ -245,6 +248,8 @@ def print_status(report: dict[str, Any]) -> None:
         process = report[role]
         running = process is not None and process["alive"]
         print(f"  {role}: {process.get('phase') or process.get('url') or 'running' if running else 'not running'}")
+    if report.get("paused"):
+        print("  training is paused: labeler resume goes on")
 
 
 @app.command(epilog="Example: labeler export flowers flowers-labels --format folder")

@@ -5,8 +5,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from labeler.control import control_of
 from labeler.grid import Grid
 from labeler.loop import Loop, Question
 from labeler.project import Project
@@ -165,13 +169,30 @@ class Desk:
             "counts": self.counts(),
             "version": published.version if published else None,
             "ranking": ".".join(map(str, published.ranking_key)) if published else None,
+            "ranked_by": published.acquisition if published else None,
             "version_labels": published.labels if published else None,
             "accuracy": accuracy(published.metrics) if published else [],
             "generated": _generated(published) if published else None,
             "trainer": self._trainer_state(),
-            "acquisition": store.setting("acquisition", self.acquisitions[0]),
+            "control": asdict(control_of(store)),
             "acquisitions": list(self.acquisitions),
         }
+
+    # ---------- what is asked ----------
+
+    def narrowing(self, name: str) -> dict[str, Any]:
+        return asdict(self.project.narrowings.of(name))
+
+    def narrow(self, name: str, client: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change what a person is asked; what it is then, and how many images are open among them, or the tab's own."""
+        store = self.project.store
+        now = self.project.narrowings.choose(name, **changes)
+        mine = np.intersect1d(store.held(name, client), self.project.orders.pool())
+        still = np.union1d(store.open_ids("pool", name), mine)
+        if now.narrows:
+            acquisition = control_of(store).acquisition
+            still = self.project.narrowings.apply(name, now, self.project.published(), acquisition).of(still)
+        return {"queue": asdict(now), "left": len(still)}
 
     def _trainer_state(self) -> dict[str, Any]:
         process = self.project.store.process("trainer") or {"alive": False}

@@ -7,16 +7,19 @@ the server: a page left open must not send its labels to another project that wa
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from labeler.accounts import SignIns, annotator_name
+from labeler.control import change
 from labeler.grid import MOST
+from labeler.narrowing import MOST_SELECTED
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
@@ -100,9 +103,24 @@ class OwnKeys(BaseModel):
     keys: dict[KeyTarget, Annotated[str, Field(max_length=2)]] = Field(max_length=1000)
 
 
-class Choice(BaseModel):
+class Wanted(Message):
+    """What one person wants to be asked. What is left out stays as it is; null lifts it."""
+
+    sample_ids: list[SampleId] | None = Field(None, max_length=MOST_SELECTED)
+    title: str = Field("", max_length=80)
+    class_id: int | None = None
+    newest: bool = False
+
+
+class Controlled(BaseModel):
+    """How images are asked of everybody, and whether the model trains (control.py). What is left out stays as it is."""
+
     project: str
-    acquisition: str
+    paused: StrictBool = False
+    acquisition: str = ""
+    random_share: float = 0
+    measure_share: float = 0
+    diversity: float = 1
 
 
 def routes(
@@ -136,9 +154,15 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         name = _same_project_and_name(desk, body.project, request)
         questions = desk.ask(name, body.client, body.n, body.have, body.replace)
         if questions:
-            return {"questions": questions, "elsewhere": 0, "answered": 0}
+            return {"questions": questions, "elsewhere": 0, "answered": 0, "narrowed": False}
         answered = desk.project.store.answered_by(name)
-        return {"questions": [], "elsewhere": desk.elsewhere(name, body.client), "answered": answered}
+        narrowed = desk.project.narrowings.of(name).narrows
+        return {
+            "questions": [],
+            "elsewhere": desk.elsewhere(name, body.client),
+            "answered": answered,
+            "narrowed": narrowed,
+        }
 
     @api.post("/grid")
     def grid(body: GridOf, request: Request) -> dict[str, Any]:
@@ -183,6 +207,7 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
             "annotator": who,
             "role": role,
             "keys": desk.keys(who) if who else {},
+            "queue": desk.narrowing(who) if who else {},
             "to_review": None if role == "annotator" else waiting.count(),
         }
 
@@ -203,14 +228,28 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
         desk.choose_keys(_same_project_and_name(desk, body.project, request), dict(body.keys))
         return {"keys": body.keys}
 
-    @api.post("/acquisition")
-    def acquisition(body: Choice, request: Request) -> dict[str, Any]:
+    @api.post("/queue")
+    def queue(body: Wanted, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        changes = body.model_dump(include=body.model_fields_set - {"project", "client"})
+        if "sample_ids" in changes and changes["sample_ids"] is None:
+            changes["selected"] = changes.pop("sample_ids")
+        try:
+            return desk.narrow(name, body.client, changes)
+        except KeyError as problem:
+            raise HTTPException(404, str(problem.args[0])) from None
+        except ValueError as problem:
+            raise HTTPException(422, str(problem)) from None
+
+    @api.post("/control")
+    def control(body: Controlled, request: Request) -> dict[str, Any]:
         must_be(request, "admin")
         _same_project_and_name(desk, body.project, request)
-        if body.acquisition not in desk.acquisitions:
-            raise HTTPException(422, f"Unknown acquisition; this version knows {', '.join(desk.acquisitions)}.")
-        desk.project.store.set_setting("acquisition", body.acquisition)
-        return {"acquisition": body.acquisition}
+        try:
+            now = change(desk.project.store, body.model_dump(include=body.model_fields_set - {"project"}))
+        except ValueError as problem:
+            raise HTTPException(422, str(problem)) from None
+        return {"control": asdict(now)}
 
     @api.get("/learning")
     def curves() -> dict[str, Any]:
