@@ -102,6 +102,11 @@ class Loop:
             self._asked |= {question.sample_id: question for question in questions}
         return questions
 
+    def look_at(self, sample_ids: np.ndarray, acquisition: str) -> list[Question]:
+        """Questions of these samples, in their order, whoever decided them: nothing is leased, nothing becomes open."""
+        picks = [Pick(int(sample_id), "learn", acquisition) for sample_id in sample_ids]
+        return self._questions(picks, self._project.published())
+
     def release(self) -> None:
         """Give back every sample that this loop holds."""
         self._store.release(self.annotator, self.client)

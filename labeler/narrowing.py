@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from labeler.guesses import guesses
+from labeler.guesses import taken_for
 from labeler.orders import Order, Orders, Ranking
 from labeler.published import Published
 from storage import Store
@@ -121,8 +121,8 @@ class Narrowings:
             return held
         if published is None or not published.labels:  # what it takes them for means nothing yet
             return held[:0]
-        taken_for = guesses(published, counted_as).class_ids
-        mine = published.sample_ids[taken_for == counted_as.get(wanted.class_id, wanted.class_id)]
+        taken = taken_for(published, counted_as)
+        mine = published.sample_ids[taken == counted_as.get(wanted.class_id, wanted.class_id)]
         several = list(self._store.asked_of_several())  # that it is here would tell what the model takes it for
         return held[np.isin(held, mine) & ~np.isin(held, several)]
 

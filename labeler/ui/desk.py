@@ -47,14 +47,33 @@ class Desk:
         return [self._question(question) for question in questions]
 
     def grid(
-        self, name: str, client: str, n: int, class_id: int | None, order: str, seen: Sequence[int], alike: int | None
+        self,
+        name: str,
+        client: str,
+        n: int,
+        class_id: int | None,
+        order: str,
+        seen: Sequence[int],
+        alike: int | None,
+        among: Sequence[int] | None = None,
+        decided: bool = False,
     ) -> dict[str, Any]:
-        """Images to be decided together: of one class, or like the sample `alike`; and how many there are of each."""
+        """Images to be decided together: of one class, or like the sample `alike`; and how many there are of each.
+
+        `among`: only these; `decided`: the labeled ones of them, to be corrected.
+        """
         loop = self._loop(name, client)
-        page = self._grid.ask(loop, n, class_id, order, seen) if alike is None else self._grid.alike(loop, n, alike)
+        if decided:
+            page = self._grid.decided(loop, n, class_id, among or (), order, seen)
+        elif alike is not None:
+            page = self._grid.alike(loop, n, alike, among)
+        else:
+            page = self._grid.ask(loop, n, class_id, order, seen, among)
         return {
             "questions": [self._question(question) for question in page.questions],
             "per_class": {str(one): count for one, count in page.per_class.items()},
+            "class_id": page.class_id,
+            "hidden": page.hidden,
         }
 
     def elsewhere(self, name: str, client: str) -> int:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from labeler.accounts import SignIns, annotator_name
 from labeler.control import change
-from labeler.grid import MOST
+from labeler.grid import MOST, MOST_AMONG
 from labeler.narrowing import MOST_SELECTED
 from labeler.project import Project
 from labeler.ui import learning, pictures
@@ -56,13 +56,18 @@ class Refill(Message):
 
 
 class GridOf(Message):
-    """Images to be decided together: those taken for a class, or those like one of them."""
+    """Images to be decided together: those taken for a class, or those like one of them.
+
+    `among`: only these, and with `decided` the labeled ones of them instead of the open ones.
+    """
 
     n: int = Field(ge=1, le=MOST)
     class_id: int | None = None
     order: Literal["certain", "doubtful"] = "certain"
     seen: list[SampleId] = Field([], max_length=10_000)
     alike: SampleId | None = None
+    among: list[SampleId] | None = Field(None, max_length=MOST_AMONG)
+    decided: bool = False
 
 
 class Holding(Message):
@@ -167,8 +172,11 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     @api.post("/grid")
     def grid(body: GridOf, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
+        if body.decided and (body.among is None or body.alike is not None):
+            raise HTTPException(422, "Decided images are among given ones: send their ids, and no image to be like.")
+        what = body.model_dump(exclude={"project", "client"})
         try:
-            return desk.grid(name, body.client, body.n, body.class_id, body.order, body.seen, body.alike)
+            return desk.grid(name, body.client, **what)
         except KeyError as problem:
             raise HTTPException(404, str(problem.args[0])) from None
 
