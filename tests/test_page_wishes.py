@@ -95,7 +95,8 @@ def test_a_selection_made_elsewhere_acts_on_the_next_image_and_when_it_is_used_u
         some,
     )
     assert (told["left"], told["queue"]["title"]) == (3, "A lasso")
-    wait_for(lambda: held(project, page, "bea") >= set(some))
+    shown = on_screen(page)
+    wait_for(lambda: held(project, page, "bea") == {*some, shown})
     seen = [next_shown(page), next_shown(page, "2"), next_shown(page, "3")]
     assert sorted(seen) == sorted(some)
     expect(page.locator(".wishes-banner p")).to_have_text("Only A lasso (3)")
