@@ -12,6 +12,7 @@ import numpy as np
 
 from labeler import published
 from labeler.control import control_of
+from labeler.flips import as_rows
 from labeler.learning import Learning
 from labeler.lookout import Lookout
 from storage import Store
@@ -66,9 +67,16 @@ def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> 
         return False
     probs = instant.probs()
     scores, ranking, name = learning.rank(acquisition, probs, instant.graph, labels, rng)
+    changes = learning.flips.ranking(home, learning.sample_ids, learning.taken_for(probs), newest, len(labels))
     try:
         published.publish_ranking(
-            home, acquisition=name, last_event_id=newest, probs=probs, scores=scores, ranking=ranking
+            home,
+            acquisition=name,
+            last_event_id=newest,
+            probs=probs,
+            scores=scores,
+            ranking=ranking,
+            changes=as_rows(changes),
         )
     except FileNotFoundError:  # pruned meanwhile: a newer version is there, and ranks
         return False

@@ -84,10 +84,11 @@ class VersionTables(Database):
         with self._writing() as db:
             db.execute(sa.insert(versions).values(row))
 
-    def versions(self) -> list[Version]:
-        """Oldest first, pruned ones included: their rows are the learning curve."""
+    def versions(self, newest: int | None = None) -> list[Version]:
+        """Oldest first, pruned ones included: their rows are the learning curve. Only so many of the newest, or all."""
+        query = select(versions).order_by(versions.c.version.desc()).limit(newest)
         with self._reading() as db:
-            return [_version(row) for row in db.execute(select(versions).order_by(versions.c.version))]
+            return [_version(row) for row in reversed(db.execute(query).all())]
 
     def newest_version(self, at: Moment | None = None) -> Version | None:
         """The one in use; or the one that was in use then, whose arrays may be gone."""

@@ -13,6 +13,7 @@ from storage.groups import GroupTables
 from storage.history import HistoryTables
 from storage.leases import LeaseTables
 from storage.overlap import OverlapTables
+from storage.pace import PaceTables
 from storage.past import PastTables
 from storage.processes import OF_A_PERSON, ProcessTables, SettingTables, VersionTables
 from storage.repairs import RepairTables, held_for_ever, missing_triggers, wrong_classes, wrong_states
@@ -30,6 +31,7 @@ class Store(
     GroupTables,
     EventTables,
     HistoryTables,
+    PaceTables,
     PastTables,
     LeaseTables,
     OverlapTables,

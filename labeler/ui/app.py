@@ -24,6 +24,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/grid.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
+<link rel="stylesheet" href="/labeler/ui/scores.css">
 <link rel="stylesheet" href="/labeler/ui/review.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">

@@ -125,6 +125,7 @@ class Canvas {
     await this.remember();
     await this.resume();
     this.heed(state());
+    this.askChanges();
     this.queue.fill();
     this.sitting.show();
   }
@@ -418,8 +419,15 @@ class Canvas {
       Object.assign(this, { ranking: known.ranking, rankedBy: known.ranked_by });
       if (another) this.queue.restart();
       else this.queue.rerank();
+      this.askChanges();
     }
     this.sayIfEmpty();
+  }
+
+  /** What the newest answers changed, beside each on the filmstrip. */
+  async askChanges() {
+    const { changed } = await call('changed').catch(() => ({ changed: this.film.flips }));
+    this.film.changed(changed);
   }
 
   /** Classes or keys that are others now, whoever changed them. */

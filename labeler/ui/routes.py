@@ -21,8 +21,9 @@ from labeler.control import change
 from labeler.grid import MOST, MOST_AMONG
 from labeler.narrowing import MOST_SELECTED
 from labeler.project import Project
-from labeler.ui import learning, pictures
+from labeler.ui import pictures
 from labeler.ui.desk import Desk
+from labeler.ui.learning import learning_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, must_be, sign_in_routes
 from storage import NewEvent
@@ -147,6 +148,7 @@ def routes(
     waiting = Waiting(desk)
     _settings(api, desk, waiting)
     _pictures(api, desk)
+    learning_routes(api, desk, _who)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
     return api
 
@@ -258,10 +260,6 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
         except ValueError as problem:
             raise HTTPException(422, str(problem)) from None
         return {"control": asdict(now)}
-
-    @api.get("/learning")
-    def curves() -> dict[str, Any]:
-        return learning.figures(desk.project.store)
 
 
 def _pictures(api: APIRouter, desk: Desk) -> None:
