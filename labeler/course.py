@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labeler.learning import DEFAULT_ACQUISITION, Learning
+from labeler.control import control_of
+from labeler.learning import Learning
 from labeler.lookout import Lookout
 from labeler.outage import heard
 from labeler.project import Project
@@ -44,15 +45,19 @@ class Lost(Exception):
 
 @dataclass
 class Report:
-    """What the page is told of the trainer; one dict in the database with a heartbeat."""
+    """What the page is told of the trainer; one dict in the database with a heartbeat. `on_phase` hears each phase."""
 
     project: Project
+    on_phase: Callable[[str], None] = lambda phase: None
     holder: str = field(default_factory=lambda: uuid.uuid4().hex)
     info: dict[str, Any] = field(default_factory=dict)
     lost: threading.Event = field(default_factory=threading.Event)
 
     def say(self, phase: str, **more: Any) -> None:
+        changed = phase != self.info.get("phase")
         self.info = {**self.info, "phase": phase, "message": "", **more}
+        if changed:
+            self.on_phase(phase)
 
     def beat(self) -> None:
         """From a thread of its own, so that a long graph build does not look like a death."""
@@ -69,15 +74,19 @@ class Report:
 
 
 def train(
-    folder: Path, until_settled: bool = False, on_progress: Progress | None = None, holder: str | None = None
+    folder: Path,
+    until_settled: bool = False,
+    on_progress: Progress | None = None,
+    holder: str | None = None,
+    on_phase: Callable[[str], None] = lambda phase: None,
 ) -> None:
-    """Train a project: for ever, or until nothing is new and the loss is flat.
+    """Train a project: for ever, or until nothing is new and the loss is flat. While it is paused it waits.
 
     RuntimeError when another trainer is at work on it; ConnectionError when its database went away. Called again by the
     same `holder` it goes on, unless another trainer was quicker.
     """
     with Project.open(folder) as project:
-        report = Report(project, holder or uuid.uuid4().hex)
+        report = Report(project, on_phase, holder or uuid.uuid4().hex)
         report.say("starting", pid=os.getpid())
         try:
             project.store.hold("trainer", report.holder, report.info)
@@ -150,7 +159,9 @@ class Course:
         self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = self.publishing = 0.0  # when the newest version was out, and the seconds it took
         self.names = [c.name for c in self.store.classes()]
-        self.published: tuple[int, str, list[str]] | None = None  # event id, acquisition, class names of the newest one
+        self.published: tuple[int, tuple[str, float], list[str]] | None = (
+            None  # newest event, how it ranks, class names
+        )
         self.changed_at_step = 0
         self.history: list[float] = []  # total loss, one entry a step since the last change
 
@@ -172,24 +183,25 @@ class Course:
                     return True
                 self._roll_back(str(e))
                 continue
-            if until_settled:
+            paused = self._paused()
+            if until_settled and not paused:
                 return False
-            self.say("paused" if self._paused() else "idle")
+            self.say("paused" if paused else "idle")
             if self._outgrown():
                 return True
             self.lookout.wait(seen)
         raise Lost(TAKEN_OVER)
 
     def _paused(self) -> bool:
-        return bool(self.store.setting("paused", False))
+        return control_of(self.store).paused
 
     def _turn(self, until_settled: bool) -> bool:
         """Do the next thing; False when there is nothing to do. FloatingPointError when training diverges."""
         learner = self.learning.learner
         if learner.step - self.began_at_step > STEADY:
             self.learning.setbacks, self.setback = [], ""
-        if self._paused() and not until_settled:
-            return False
+        if self._paused():
+            return self._publish_at_rest()
         if learner.warming_up:
             self._warm_up()
             return True
@@ -252,13 +264,25 @@ class Course:
         return bool(classes)
 
     def _publish(self) -> None:
-        acquisition, begun = self.store.setting("acquisition", DEFAULT_ACQUISITION), time.monotonic()
-        version = self.learning.publish(acquisition)
+        how, begun = self._how(), time.monotonic()
+        version = self.learning.publish(how[0])
         self.published_at = time.monotonic()
         self.publishing = self.published_at - begun
-        self.published = (self.learning.last_event_id, acquisition, self.names)
+        self.published = (self.learning.last_event_id, how, self.names)
         self.report.info = {**self.report.info, "version": version}
         self.lookout.tell()  # the ranker: what was committed since this version began is not in its ranking
+
+    def _how(self) -> tuple[str, float]:
+        control = control_of(self.store)
+        return control.acquisition, control.diversity
+
+    def _publish_at_rest(self) -> bool:
+        """While paused: a version without a step, where the ranker has none to rank on. False where it has one."""
+        if self.learning.learner.warming_up or (self.published is not None and self.published[2] == self.names):
+            return False
+        self.learning.sync()
+        self._publish()
+        return True
 
     def _warm_up(self) -> None:
         """A slice of the warm-up. Labels given meanwhile are learned from at once and published now and then."""
@@ -285,12 +309,13 @@ class Course:
             begun, known = learner.step, learning.last_event_id  # what comes meanwhile is for the next version
             self._steps("learning")
             enough = self.published_at + STEPPING * self.publishing
-            while learner.step - begun < CYCLE and (learning.learned_event_id < known or time.monotonic() < enough):
+            while learner.step - begun < CYCLE and not self._paused():
+                if learning.learned_event_id >= known and time.monotonic() >= enough:
+                    break
                 self._steps("learning")
             self._publish()
             return True
-        acquisition = self.store.setting("acquisition", DEFAULT_ACQUISITION)
-        if self.published != (learning.last_event_id, acquisition, self.names):  # a skip, an undo, another acquisition
+        if self.published != (learning.last_event_id, self._how(), self.names):  # a skip, an undo, another acquisition
             self._publish()
             return True
         if not learner.labels or self._settled():

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labeler import published
+from labeler.control import control_of
+from labeler.flips import Flips, as_rows
+from labeler.scores import measured_labels
 from labeler.working import as_pictures
 from model import ACQUISITIONS, acquisition, checkpoint
 from model.graph import Graph
@@ -85,6 +88,8 @@ class Learning:
         self._published_at_step = 0
         self.look: tuple[Path, Instant] | None = None  # folder of the newest version, and what ranks anew on it
         self.published_event_id = 0  # the newest event that the newest version knows
+        self.published_how = "", 1.0  # acquisition and diversity that its ranking goes by
+        self.flips = Flips(self.store)
         self.seconds = 0.0  # spent on steps, by this process
 
     def _positions(self, sample_ids: np.ndarray) -> np.ndarray:
@@ -184,14 +189,6 @@ class Learning:
             if self.sample_ids[p] == i and named[int(i)] in index
         }
 
-    def measured(self) -> dict[int, int]:
-        """Sample id -> class id, to measure accuracy with. Where people do not agree yet, or never, the first label.
-
-        Without those just the hard images would be left out, and the accuracy would flatter.
-        """
-        first = {sample_id: given[0] for sample_id, given in self.store.labels_without_agreement("measure").items()}
-        return first | self.store.labels(purpose=None, split="measure")
-
     def rank(
         self, name: str, probs: np.ndarray, nodes: Graph | None, labels: dict[int, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, str]:
@@ -204,7 +201,10 @@ class Learning:
         labeled = np.fromiter(labels, np.int64, len(labels))
         first = np.empty(0, np.int64) if name == "random" else self._cold_start(labeled)
         open_positions = self.open_positions()
-        scores, ranking = acquisition.rank(name, probs, open_positions, nodes, labeled, first, rng, self._memory)
+        diversity = control_of(self.store).diversity
+        scores, ranking = acquisition.rank(
+            name, probs, open_positions, nodes, labeled, first, rng, self._memory, diversity
+        )
         return scores, self.sample_ids[ranking], name
 
     def _cold_start(self, labeled: np.ndarray) -> np.ndarray:
@@ -246,9 +246,15 @@ class Learning:
             raise FloatingPointError(f"a probability is not finite at step {learner.step}")
         learner.keep_mixtures(probs)
         nodes = None if learner.warming_up else learner.graph
+        how = acquisition_name, control_of(self.store).diversity
         scores, ranking, name = self.rank(acquisition_name, probs, nodes, learner.labels, self.rng)
         model = self.model(vae)
         version = self.store.next_version() if version is None else version
+        home = published.home(self.project.folder, version)
+        labels = len(learner.labels)
+        changes = self.flips.version(
+            home, self.sample_ids, self.taken_for(probs), self.last_event_id, learner.step, labels
+        )
         published.publish(
             self.project.folder,
             self.store,
@@ -256,9 +262,9 @@ class Learning:
             class_ids=self.class_ids,
             acquisition=name,
             last_event_id=self.last_event_id,
-            labels=len(learner.labels),
+            labels=labels,
             steps=learner.step,
-            metrics=self.metrics(probs, model),
+            metrics=self.metrics(probs, model) | {"changes": as_rows(changes)},
             arrays={
                 "sample_ids": self.sample_ids,
                 "probs": probs,
@@ -271,10 +277,13 @@ class Learning:
         )
         published.prune(self.project.folder, self.store)
         self.published_event_id, self._published_at_step = self.last_event_id, learner.step
-        self.look = (
-            None if nodes is None or instant is None else (published.home(self.project.folder, version), instant)
-        )
+        self.published_how = how
+        self.look = None if nodes is None or instant is None else (home, instant)
         return version
+
+    def taken_for(self, probs: np.ndarray) -> np.ndarray:
+        """Class ids (N,) of the likeliest classes."""
+        return np.array(self.class_ids, np.int64)[probs.argmax(1)]
 
     def model(self, vae: SSVAE) -> checkpoint.Model:
         """The published weights as everybody else sees them."""
@@ -292,7 +301,7 @@ class Learning:
         """What the page shows of this version; a figure that cannot be had is absent."""
         learner = self.learner
         found: dict[str, Any] = {
-            "losses": {name: round(value, 4) for name, value in learner.losses.items()},
+            "losses": {name: round(value, 4) for name, value in (learner.losses | learner.parts).items()},
             "step_ms": round(1000 * learner.step_seconds, 1),
             "seconds": round(self.seconds, 1),
             "learned_event_id": self.learned_event_id,
@@ -308,7 +317,7 @@ class Learning:
         known = np.intersect1d(self.gold_positions, known)  # without images of archived classes
         gold = [index.get(self.gold[int(i)], -1) for i in self.sample_ids[known]]
         found |= _accuracy("gold", probs[known], gold)
-        measured = self.measured()
+        measured = measured_labels(self.store)
         positions = self._positions(np.sort(np.fromiter(measured, np.int64, len(measured))))
         labels = [index.get(measured[int(i)], -1) for i in self.sample_ids[positions]]
         return found | _accuracy("measured", probs[positions], labels)

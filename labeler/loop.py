@@ -1,16 +1,16 @@
 """A sitting: ask, answer, skip, undo. The page, scripts and the benchmark all label through this."""
 
 import threading
-import time
 import uuid
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labeler.orders import THIN_EVERY, Ranking, chosen_acquisition
+from labeler.control import Control
+from labeler.narrowing import Narrowing
+from labeler.picking import Pick, Picker
 from labeler.published import Published
 from labeler.reasons import why
 from storage import Event, NewEvent, Sample
@@ -18,10 +18,6 @@ from storage import Event, NewEvent, Sample
 if TYPE_CHECKING:
     from labeler.project import Project
 
-MEASURE_SHARE = 0.1
-WAITING_SHARE = 0.5  # of the questions, where others answered images that need this person's answer too
-LOOK_AGAIN = 30  # times as long as a look takes until the next one
-OVERLAP = "overlap"  # what chose such an image
 KEPT_ON_SCREEN = 2  # a new ranking replaces all questions but the one on screen and the next
 
 
@@ -49,22 +45,6 @@ class Question:
     blind: bool = False
 
 
-@dataclass(frozen=True)
-class _Pick:
-    """A leased sample and what chose it."""
-
-    sample_id: int
-    purpose: str
-    acquisition: str
-    score: float | None = None
-    rank: int | None = None
-
-    @property
-    def drawn(self) -> bool:
-        """Whether chance put it among the others."""
-        return self.purpose == "measure" or self.acquisition == OVERLAP
-
-
 class Loop:
     """One annotator at one client. `ask` keeps a queue of its own; the page keeps its queue in the browser and calls
     `ask_many` and `commit`. Threads may share one."""
@@ -79,22 +59,22 @@ class Loop:
         self._queue: list[Question] = []
         self._asked: dict[int, Question] = {}
         self._ranking: tuple[int, int | None] | None = None
-        self._rng: np.random.Generator | None = None
-        self._others: dict[str, np.ndarray] = {}
-        self._look_again = 0.0
+        self._picker = Picker(project, annotator, client)
+        self._shown: int | None = None  # sample id that `ask` gave last
+        self._wishes: tuple[Control, Narrowing] | None = None  # that the queue was made by
 
     def ask(self) -> Question | None:
         """The next question, leased. Asked again without an answer: the same one. None when nothing is open."""
         with self._lock:
-            self._take_new_ranking()
+            self._replace_what_is_old()
             held = set(self._store.held(self.annotator, self.client)) if self._queue else set()
             while self._queue:
                 sample_id = self._queue[0].sample_id
-                if sample_id in held or self._lease([sample_id], 1):  # expired but still open: ours again
-                    return self._queue[0]
+                if sample_id in held or self._picker.lease([sample_id], 1):  # expired but still open: ours again
+                    return self._on_screen()
                 self._queue.pop(0)  # decided, or on somebody else's screen by now
             self._queue = self.ask_many(self._lookahead)
-            return self._queue[0] if self._queue else None
+            return self._on_screen()
 
     def ask_many(self, n: int, have: Sequence[int] = (), replace: bool = False) -> list[Question]:
         """Up to n questions more than those the caller has. `replace` gives back every lease it does not name first."""
@@ -104,7 +84,7 @@ class Loop:
         if have:
             self._store.renew(self.annotator, self.client, have)
         published = self._project.published()
-        picks = self._pick(n, have, published)
+        picks = self._picker.pick(n, have, published)
         questions = self._questions(picks, published)
         with self._lock:
             self._ranking = published.ranking_key if published else None
@@ -116,11 +96,16 @@ class Loop:
     def ask_these(self, wanted: np.ndarray, n: int, acquisition: str) -> list[Question]:
         """Up to n questions of these samples, in their order: those that are open, leased. `acquisition` names why."""
         published = self._project.published()
-        picks = [_Pick(sample_id, "learn", acquisition) for sample_id in self._lease(wanted, n)]
+        picks = [Pick(sample_id, "learn", acquisition) for sample_id in self._picker.lease(wanted, n)]
         questions = self._questions(picks, published)
         with self._lock:
             self._asked |= {question.sample_id: question for question in questions}
         return questions
+
+    def look_at(self, sample_ids: np.ndarray, acquisition: str) -> list[Question]:
+        """Questions of these samples, in their order, whoever decided them: nothing is leased, nothing becomes open."""
+        picks = [Pick(int(sample_id), "learn", acquisition) for sample_id in sample_ids]
+        return self._questions(picks, self._project.published())
 
     def release(self) -> None:
         """Give back every sample that this loop holds."""
@@ -222,87 +207,25 @@ class Loop:
             raise KeyError(f"There is no class {cls!r}; the classes are {', '.join(one.name for one in classes)}.")
         return found
 
-    def _take_new_ranking(self) -> None:
-        """When a newer ranking is there, give back what is neither on screen nor next, and ask for its best."""
-        published = self._project.published()
-        if not self._queue or published is None or published.ranking_key == self._ranking:
+    def _on_screen(self) -> Question | None:
+        """The head of the queue, which stays whatever is wanted next."""
+        self._shown = self._queue[0].sample_id if self._queue else None
+        return self._queue[0] if self._queue else None
+
+    def _replace_what_is_old(self) -> None:
+        """Give back what is neither on screen nor next when a newer ranking is there, or what is not on screen when
+        something else is wanted, and ask anew."""
+        published, wishes = self._project.published(), self._picker.wishes()
+        anew, self._wishes = wishes != self._wishes, wishes
+        reranked = published is not None and published.ranking_key != self._ranking
+        if not self._queue or not (anew or reranked):
             return
-        kept = self._queue[:KEPT_ON_SCREEN]
+        on_screen = self._queue[0].sample_id == self._shown
+        kept = self._queue[: int(on_screen) if anew else KEPT_ON_SCREEN]
         have = [question.sample_id for question in kept]
         self._queue = kept + self.ask_many(self._lookahead - len(kept), have, replace=True)
 
-    def _lease(self, wanted: Sequence[int] | np.ndarray, n: int) -> list[int]:
-        return self._store.lease(wanted, n, self.annotator, self.client)
-
-    def _pick(self, n: int, have: list[int], published: Published | None) -> list[_Pick]:
-        """Lease n samples: measuring ones with their probability, the others by rank, at the end whatever is open."""
-        orders = self._project.orders
-        picks: list[_Pick] = []
-
-        def take(wanted: np.ndarray, at_most: int, split: str, ranking: Ranking | None = None, why: str = "") -> None:
-            known = np.array([*have, *(pick.sample_id for pick in picks)], dtype=np.int64)
-            start, size = (
-                0,
-                len(known) + 4 * at_most + THIN_EVERY,
-            )  # nearly always enough
-            while at_most > 0 and start < len(wanted):
-                some = wanted[start : start + size]
-                for sample_id in self._lease(some[~np.isin(some, known)], at_most):
-                    picks.append(_pick(sample_id, split, published, ranking, why))
-                    at_most -= 1
-                start, size = start + size, 8 * size
-
-        waiting = self._waiting()
-        measure = orders.shuffled("measure")
-        take(measure, self._draw_measured(n) if len(measure) else 0, "measure")
-        most = len(picks) + self._draw_waiting(n - len(picks), sum(map(len, waiting.values())))
-        for split, ids in waiting.items():
-            take(ids, most - len(picks), split, why=OVERLAP)
-        chosen = chosen_acquisition(self._store)
-        if published is not None and chosen != "random":
-            ranking, in_order = orders.ranking(published, chosen)
-            take(in_order, n - len(picks), "pool", ranking)
-        take(orders.shuffled("pool"), n - len(picks), "pool")  # at random, nothing published, or imported since
-        take(measure, n - len(picks), "measure")
-        for split, ids in (self._waiting(now=True) if len(picks) < n else {}).items():
-            take(ids, n - len(picks), split, why=OVERLAP)
-        for split in ("pool", "measure"):
-            if len(picks) < n:  # what was undone since the orders were thinned
-                take(self._store.open_ids(split, self.annotator), n - len(picks), split)
-        return self._mixed(picks)
-
-    def _draw_measured(self, n: int) -> int:
-        """How many of the next n questions measure: each one with the same probability, whatever came before."""
-        return int(self._random().binomial(n, self._store.setting("measure_share", MEASURE_SHARE)))
-
-    def _waiting(self, now: bool = False) -> dict[str, np.ndarray]:
-        """Of each split the samples that others answered, as of a moment ago: a look is slow where there are many."""
-        with self._lock:
-            if now or time.monotonic() >= self._look_again:
-                begun = time.monotonic()
-                self._others = {s: self._store.waiting_ids(s, self.annotator) for s in ("measure", "pool")}
-                self._look_again = time.monotonic() + LOOK_AGAIN * (time.monotonic() - begun)
-            return self._others
-
-    def _draw_waiting(self, n: int, waiting: int) -> int:
-        """How many of the next n questions others have answered: enough that no image waits long, never all of them."""
-        return int(self._random().binomial(n, WAITING_SHARE)) if waiting and n > 0 else 0
-
-    def _mixed(self, picks: list[_Pick]) -> list[_Pick]:
-        """Measuring questions, and those that others answered, at random places, so that no place tells them."""
-        measured = [pick for pick in picks if pick.drawn]
-        others = iter([pick for pick in picks if not pick.drawn])
-        places: Iterable[int] = self._random().choice(len(picks), size=len(measured), replace=False) if measured else []
-        at = dict(zip(sorted(int(place) for place in places), measured, strict=True))
-        return [at[i] if i in at else next(others) for i in range(len(picks))]
-
-    def _random(self) -> np.random.Generator:
-        if self._rng is None:
-            holder = zlib.crc32(f"{self.annotator}\n{self.client}".encode())
-            self._rng = np.random.default_rng([self._store.setting("rng_seed", 0), holder])
-        return self._rng
-
-    def _questions(self, picks: list[_Pick], published: Published | None) -> list[Question]:
+    def _questions(self, picks: list[Pick], published: Published | None) -> list[Question]:
         samples = {sample.id: sample for sample in self._store.samples(ids=(pick.sample_id for pick in picks))}
         names = {one.id: one.name for one in self._store.classes(archived=True)}
         counted_as = self._store.counted_as()
@@ -312,25 +235,13 @@ class Loop:
 
     def _asked_again(self, event: Event) -> Question:
         """The question that an event answered, as it was chosen then; what the model believes is from now."""
-        pick = _Pick(event.sample_id, event.purpose, event.acquisition or "random", event.score, event.rank)
+        pick = Pick(event.sample_id, event.purpose, event.acquisition or "random", event.score, event.rank)
         question = self._questions([pick], self._project.published())[0]
         return replace(question, version=event.version)
 
 
-def _pick(sample_id: int, split: str, published: Published | None, ranking: Ranking | None, why: str = "") -> _Pick:
-    """What chose a sample: a ranking, or chance."""
-    if why:
-        return _Pick(sample_id, "measure" if split == "measure" else "learn", why)
-    if published is None or ranking is None:
-        return _Pick(sample_id, "measure" if split == "measure" else "learn", "random")
-    row = published.position(sample_id)
-    score = None if row is None else float(ranking.scores[row])
-    rank = int(np.flatnonzero(ranking.sample_ids == sample_id)[0])
-    return _Pick(sample_id, "learn", ranking.acquisition, score, rank)
-
-
 def _question(
-    sample: Sample, pick: _Pick, published: Published | None, names: dict[int, str], counted_as: dict[int, int]
+    sample: Sample, pick: Pick, published: Published | None, names: dict[int, str], counted_as: dict[int, int]
 ) -> Question:
     probs = published.probs_of(sample.id, counted_as) if published is not None else None
     top = sorted(probs.items(), key=lambda pair: -pair[1])[:2] if probs else []

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeler.published import Published
-from model import ACQUISITIONS
 from model.scores import SCORES, most_wanted
 from storage import Store
 
@@ -33,16 +32,11 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """In which order to ask, and what put it so. scores (N,) have the rows of the published arrays."""
+    """In which order to ask, and what put it so. scores (N,) have the rows of the published arrays; None: none."""
 
     acquisition: str
     sample_ids: np.ndarray
-    scores: np.ndarray
-
-
-def chosen_acquisition(store: Store) -> str:
-    """What the person asked for, on the page or at the start of the server."""
-    return str(store.setting("acquisition", ACQUISITIONS[0]))
+    scores: np.ndarray | None
 
 
 def ranked(published: Published, acquisition: str) -> Ranking:
@@ -66,6 +60,7 @@ class Orders:
         self._lock = threading.Lock()
         self._ranking: tuple[tuple[int, int | None, str], Ranking, Order] | None = None
         self._shuffled: dict[str, tuple[int, Order]] = {}
+        self._pool: tuple[int, tuple[np.ndarray, Order]] | None = None
 
     def ranking(self, published: Published, acquisition: str) -> tuple[Ranking, np.ndarray]:
         """The ranking in force, and its ids without most of what is decided."""
@@ -85,3 +80,20 @@ class Orders:
                 rng = np.random.default_rng([self._store.setting("rng_seed", 0), zlib.crc32(split.encode())])
                 self._shuffled[split] = newest, Order(rng.permutation(self._store.sample_ids(split)), -THIN_EVERY)
             return self._shuffled[split][1].thinned(self._store)
+
+    def pool(self) -> np.ndarray:
+        """All ids of the pool, ascending, whatever became of them."""
+        with self._lock:
+            return self._in_order()[0]
+
+    def newest(self) -> np.ndarray:
+        """The ids of the pool, what was imported last in front."""
+        with self._lock:
+            return self._in_order()[1].thinned(self._store)
+
+    def _in_order(self) -> tuple[np.ndarray, Order]:
+        last = self._store.last_sample_id()
+        if self._pool is None or self._pool[0] != last:
+            ids = self._store.sample_ids("pool")
+            self._pool = last, (ids, Order(ids[::-1], -THIN_EVERY))
+        return self._pool[1]

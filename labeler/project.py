@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from labeler.classes import Classes
 from labeler.loop import Loop
+from labeler.narrowing import Narrowings
 from labeler.orders import Orders
 from labeler.published import Published, newest
 from storage import Overlap, Store
@@ -32,6 +33,7 @@ class Project:
         self.store = store
         self.classes = Classes(store)
         self.orders = Orders(store)
+        self.narrowings = Narrowings(store, self.orders)
         self._published: Published | None = None
 
     @classmethod

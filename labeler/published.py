@@ -5,11 +5,12 @@ sees a whole version or none. Between two versions each label brings a new ranki
 newest version, replaced by rename, with what changes at once.
 """
 
+import json
 import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ class Published:
     ranking: np.ndarray
     embeddings: np.ndarray
     generated: np.ndarray
+    changes: Sequence[Sequence[Any]] = ()  # since the version, rows of flips.Change
     as_written: int | None = None  # when the ranking's file was written; None for the version's own ranking
 
     @property
@@ -138,14 +140,28 @@ def clear_drafts(folder: Path) -> None:
 
 
 def publish_ranking(
-    files: Path, *, acquisition: str, last_event_id: int, probs: np.ndarray, scores: np.ndarray, ranking: np.ndarray
+    files: Path,
+    *,
+    acquisition: str,
+    last_event_id: int,
+    probs: np.ndarray,
+    scores: np.ndarray,
+    ranking: np.ndarray,
+    changes: Sequence[Sequence[Any]] = (),
 ) -> None:
     """A new ranking on the version in the folder `files`; gone with it. FileNotFoundError when it is gone already."""
     draft = files / f"{RANKING_DRAFT}{uuid.uuid4().hex}"
     try:
         with open(draft, "wb") as f:  # not synced to disk: the trainer makes it anew in a moment
-            about = np.array(acquisition), np.array(last_event_id)
-            np.savez(f, probs=probs, scores=scores, ranking=ranking, acquisition=about[0], last_event_id=about[1])
+            np.savez(
+                f,
+                probs=probs,
+                scores=scores,
+                ranking=ranking,
+                acquisition=np.array(acquisition),
+                last_event_id=np.array(last_event_id),
+                changes=np.array(json.dumps(changes)),
+            )
         draft.replace(files / RANKING)
     finally:
         draft.unlink(missing_ok=True)
@@ -168,6 +184,7 @@ def _with_newest_ranking(version: Published, last_event_id: int) -> Published:
                 probs=f["probs"],
                 scores=f["scores"],
                 ranking=f["ranking"],
+                changes=json.loads(str(f["changes"])) if "changes" in f else [],
                 as_written=written,
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or torn by a power cut

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from labeler import published
+from labeler.control import control_of
+from labeler.flips import as_rows
 from labeler.learning import Learning
 from labeler.lookout import Lookout
-from labeler.orders import chosen_acquisition
 from labeler.outage import heard
 from storage import Store
 
@@ -26,7 +27,7 @@ class Ranker(threading.Thread):
         super().__init__(name="ranker", daemon=True)
         self._store, self._now, self._lookout, self._ended = store, now, lookout, ended
         self._rng = np.random.default_rng(0)
-        self._ranked: tuple[Path, int] | None = None  # folder of the version, newest event
+        self._ranked: tuple[Path, int, str, float] | None = None  # folder of the version, newest event, and by what
 
     def run(self) -> None:
         while not self._ended.is_set():
@@ -36,14 +37,18 @@ class Ranker(threading.Thread):
             self._lookout.wait(seen)
 
     def _turn(self) -> None:
-        """Rank on the newest version where there are events that it, and its newest ranking, do not know."""
+        """Rank on the newest version where the ranking in force does not know all events, or goes by something else."""
         learning = self._now()
         if learning is None or learning.look is None:
             return
-        newest = learning.look[0], self._store.last_event_id()
-        if newest[1] > learning.published_event_id and newest != self._ranked:
+        control = control_of(self._store)
+        newest = learning.look[0], self._store.last_event_id(), control.acquisition, control.diversity
+        in_force = self._ranked
+        if in_force is None or in_force[0] != newest[0]:  # the version's own
+            in_force = newest[0], learning.published_event_id, *learning.published_how
+        if newest != in_force:
             self._ranked = newest
-            rank_now(learning, self._rng, chosen_acquisition(self._store))
+            rank_now(learning, self._rng, control.acquisition)
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:
@@ -58,9 +63,16 @@ def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> 
         return False
     probs = instant.probs()
     scores, ranking, name = learning.rank(acquisition, probs, instant.graph, labels, rng)
+    changes = learning.flips.ranking(home, learning.sample_ids, learning.taken_for(probs), newest, len(labels))
     try:
         published.publish_ranking(
-            home, acquisition=name, last_event_id=newest, probs=probs, scores=scores, ranking=ranking
+            home,
+            acquisition=name,
+            last_event_id=newest,
+            probs=probs,
+            scores=scores,
+            ranking=ranking,
+            changes=as_rows(changes),
         )
     except FileNotFoundError:  # pruned meanwhile: a newer version is there, and ranks
         return False

@@ -23,6 +23,9 @@ def why(
     """
     if purpose == "measure":
         return "drawn at random to measure accuracy"
+    acquisition = acquisition.partition(" among ")[0]  # a narrowing is the person's own reason
+    if acquisition == "newest":
+        return "the newest of those that are open"
     if acquisition in ("random", "overlap") or labels is None:
         return "drawn at random"
     if acquisition.startswith("grid"):

@@ -146,16 +146,25 @@ def bald(
 
 # ---------- from scores to questions ----------
 def spread_out(
-    features: torch.Tensor, weight: torch.Tensor, room: torch.Tensor, most: float, same: float, n: int
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    room: torch.Tensor,
+    most: float,
+    same: float,
+    n: int,
+    diversity: float = 1.0,
 ) -> tuple[list[int], list[int]]:
     """(the n to ask, those that are practically the same as one of them): rows of features (m, D).
 
     One by one the largest weight (m,) x room (m,), where room is the distance 1 - cos to what is labeled or asked, but
-    no more than `most`; nothing within `same` of one that is asked, and nothing of a weight below zero.
+    no more than `most`; nothing within `same` of one that is asked, and nothing of a weight below zero. What those that
+    are asked leave of the room counts to the power of `diversity`: at 0 it does not matter how alike they are.
     """
     weight, picked, twins = weight.clone(), [], []
+    alone = room.clamp_max(most)  # before anything is asked
     for _ in range(min(n, len(weight))):
-        row = int((weight * room.clamp_max(most)).argmax())
+        left = room.clamp_max(most)
+        row = int((weight * (left if diversity == 1 else alone * (left / alone) ** diversity)).argmax())
         if weight[row] < 0:
             break
         picked.append(row)
@@ -232,6 +241,7 @@ def ask(
     labeled_positions: np.ndarray,
     rng: np.random.Generator,
     memory: Memory,
+    diversity: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(scores (n,), rows to ask, rows to ask last), all of the graph's nodes. probs (n, C), open_rows (n,) bool."""
     features = graph.features
@@ -255,7 +265,7 @@ def ask(
     short = _highest(np.where(fresh, scores, -1), SHORTLIST)
     at = torch.from_numpy(short).to(features.device)
     weights = torch.from_numpy(np.where(fresh, weight, -1)[short].astype(np.float32)).to(features.device)
-    picked, twins = spread_out(features[at], weights, room[at], most, same, GREEDY)
+    picked, twins = spread_out(features[at], weights, room[at], most, same, GREEDY, diversity)
     return scores, short[picked], np.concatenate([short[twins], last])
 
 
@@ -272,11 +282,13 @@ def rank(
     first: np.ndarray,
     rng: np.random.Generator,
     memory: Memory | None = None,
+    diversity: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(scores (N,), open positions in the order to ask them) under the acquisition's name.
 
     probs (N, C); positions are rows of it. `first`: positions that are asked before all others, the cold start.
     `memory` is kept by the caller from one ranking to the next. Images outside the graph score 0 where it is needed.
+    `diversity`: how much the head of the ranking is spread out, see `spread_out`; `badge` and `typicality` always are.
     """
     if acquisition not in ACQUISITIONS:
         raise ValueError(f"no acquisition {acquisition!r}; there are {', '.join(ACQUISITIONS)}")
@@ -297,6 +309,7 @@ def rank(
             labeled_positions,
             rng,
             memory or Memory(),
+            diversity,
         )
         scores = SCORES[acquisition](probs) if acquisition in SCORES else np.zeros(len(probs), np.float32)
         scores[graph.positions] = of_nodes

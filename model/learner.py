@@ -91,6 +91,8 @@ class Learner:
         self.steps_with: dict[int, int] = {}  # position -> steps whose batch held its present label
         self._changed = False
         self.losses: dict[str, float] = {}  # running mean of each term
+        self.parts: dict[str, float] = {}  # and of what the ELBO is made of: log_px, kl_z, kl_y
+        self._elbo_parts: dict[str, torch.Tensor] = {}  # of the newest batch
         self._usual_loss: float | None = None  # running mean of the size of the sum
         self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
@@ -255,9 +257,11 @@ class Learner:
         self.optimizer.step()
         self.step += 1
         self._follow()
-        for name, (_, value) in terms.items():
-            now = value.item()
-            self.losses[name] = 0.98 * self.losses.get(name, now) + 0.02 * now
+        of_terms = {name: value for name, (_, value) in terms.items()}
+        for means, values in ((self.losses, of_terms), (self.parts, self._elbo_parts)):
+            for name, value in values.items():
+                now = value.item()
+                means[name] = 0.98 * means.get(name, now) + 0.02 * now
         self.step_seconds = time.perf_counter() - begun
         self.watch.saw(self.step_seconds)
 
@@ -296,9 +300,12 @@ class Learner:
 
         beta = 1.0 if early else o.beta
         scale = min(1.0, 784 / x[0].numel())  # one balance of the terms for every image size
-        kl = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)
-        kl = torch.cat([kl[:n], kl[n:] + objective.kl_y(y_unlabeled)])
-        terms = {"elbo": (-scale, self.vae.log_px(pixel_logits, x_shown).mean() - beta * kl.mean())}
+        kl_z = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)
+        kl_y = objective.kl_y(y_unlabeled)
+        kl = torch.cat([kl_z[:n], kl_z[n:] + kl_y])
+        log_px = self.vae.log_px(pixel_logits, x_shown).mean()
+        terms = {"elbo": (-scale, log_px - beta * kl.mean())}
+        self._elbo_parts = {"log_px": log_px.detach(), "kl_z": kl_z.detach().mean(), "kl_y": kl_y.detach().mean()}
         if early and o.contrast:
             heads = self.vae.contrast(encoding.h.float())
             terms["contrast"] = (o.contrast, objective.contrast(heads[len(x) + n :], heads[n : len(x)]))

@@ -131,6 +131,25 @@ class OverlapTables(Database):
                     found[row.sample_id].append(class_ids[row.counts_as])
         return dict(found)
 
+    def labels_of_one(self, sample_ids: Iterable[int]) -> dict[int, int]:
+        """Sample id -> class id, ascending: those of these in the pool whose label one more label would change.
+
+        That is none that several people are or were asked, none that a reviewer decided, none of an archived class.
+        """
+        query = (
+            select(sample_states.c.sample_id, sample_states.c.class_id)
+            .join(samples, samples.c.id == sample_states.c.sample_id)
+            .join(events, events.c.id == sample_states.c.event_id)
+            .where(sample_states.c.kind == "label", samples.c.split == "pool", events.c.review == 0)
+            .where(sample_states.c.sample_id.in_(values_of(int(i) for i in sample_ids)))
+            .order_by(sample_states.c.sample_id)
+        )
+        with self._reading() as db:
+            rules = rules_at(db)
+            found = db.execute(query.where(~rules.drawn) if rules.ever else query).all()
+            class_ids = counted_as(db)
+        return {sample_id: class_ids[class_id] for sample_id, class_id in found if class_id in class_ids}
+
     def answers(self, at: int | None = None) -> list[Answer]:
         """What each person says, or said when event `at` was the newest, of each sample that was asked of several.
 

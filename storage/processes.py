@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from storage.dialects import insert
 from storage.tables import processes, settings, versions
 from storage.values import AlreadyRunning, Moment, Version
 
+OF_A_PERSON = "% of %"  # keys such as "keys of ann": nobody but that person goes by them
 SILENT_SECONDS = 10  # a holder whose heartbeat is older than this is taken for dead
 
 
@@ -82,10 +84,11 @@ class VersionTables(Database):
         with self._writing() as db:
             db.execute(sa.insert(versions).values(row))
 
-    def versions(self) -> list[Version]:
-        """Oldest first, pruned ones included: their rows are the learning curve."""
+    def versions(self, newest: int | None = None) -> list[Version]:
+        """Oldest first, pruned ones included: their rows are the learning curve. Only so many of the newest, or all."""
+        query = select(versions).order_by(versions.c.version.desc()).limit(newest)
         with self._reading() as db:
-            return [_version(row) for row in db.execute(select(versions).order_by(versions.c.version))]
+            return [_version(row) for row in reversed(db.execute(query).all())]
 
     def newest_version(self, at: Moment | None = None) -> Version | None:
         """The one in use; or the one that was in use then, whose arrays may be gone."""
@@ -112,11 +115,23 @@ class SettingTables(Database):
             value = db.scalar(select(settings.c.value).where(settings.c.key == key))
         return default if value is None else json.loads(value)
 
+    def settings(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Those of these settings that were made."""
+        query = select(settings.c.key, settings.c.value).where(settings.c.key.in_(list(keys)))
+        with self._reading() as db:
+            return {key: json.loads(value) for key, value in db.execute(query)}
+
     def set_setting(self, key: str, value: Any) -> None:
         """Any JSON value."""
-        row = {"key": key, "value": json.dumps(value)}
+        self.set_settings({key: value})
+
+    def set_settings(self, values: Mapping[str, Any]) -> None:
+        """Several settings, all or none."""
         with self._writing() as db:
-            db.execute(insert(settings).values(row).on_conflict_do_update(index_elements=[settings.c.key], set_=row))
+            for key, value in values.items():
+                row = {"key": key, "value": json.dumps(value)}
+                statement = insert(settings).values(row)
+                db.execute(statement.on_conflict_do_update(index_elements=[settings.c.key], set_=row))
 
 
 def _version(row: sa.Row[Any]) -> Version:

@@ -15,8 +15,9 @@ from storage.groups import GroupTables
 from storage.history import HistoryTables
 from storage.leases import LeaseTables
 from storage.overlap import OverlapTables
+from storage.pace import PaceTables
 from storage.past import PastTables
-from storage.processes import ProcessTables, SettingTables, VersionTables
+from storage.processes import OF_A_PERSON, ProcessTables, SettingTables, VersionTables
 from storage.repairs import RepairTables, held_for_ever, missing_triggers, wrong_classes, wrong_states
 from storage.review import ReviewTables
 from storage.samples import SampleTables
@@ -32,6 +33,7 @@ class Store(
     GroupTables,
     EventTables,
     HistoryTables,
+    PaceTables,
     PastTables,
     LeaseTables,
     OverlapTables,
@@ -58,13 +60,14 @@ class Store(
         return cls.make(database, name, fill)
 
     def known(self) -> tuple[Any, ...]:
-        """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings,
-        what is asked of several people."""
+        """What a trainer goes by, to be compared: newest event and sample, the classes in their order, the settings
+        (without those of one person), what is asked of several people."""
         newest = sa.select(sa.func.max(events.c.id), sa.select(sa.func.max(samples.c.id)).scalar_subquery())
         in_order = sa.select(classes.c.id, classes.c.name).where(ACTIVE).order_by(classes.c.position, classes.c.id)
         with self._reading() as db:
             overlap = sa.select(sa.func.max(overlap_events.c.id))
-            found = (newest, in_order, sa.select(settings).order_by(settings.c.key), overlap)
+            of_all = sa.select(settings).where(settings.c.key.not_like(OF_A_PERSON)).order_by(settings.c.key)
+            found = (newest, in_order, of_all, overlap)
             return tuple(row for query in found for row in db.execute(query).all())
 
     def check(self) -> list[str]:

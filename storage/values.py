@@ -151,6 +151,18 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Given:
+    """An answer as it was given. `in_group`: with others in one action, which share its time evenly."""
+
+    annotator: str
+    kind: str
+    time: float
+    ms: int | None
+    paused: bool
+    in_group: bool
+
+
+@dataclass(frozen=True)
 class Overlap:
     """From an event on, a `share` of the samples is asked of `times` people. `annotator`: who decided that."""
 

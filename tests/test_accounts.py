@@ -249,11 +249,14 @@ def test_labels_are_the_accounts_whatever_name_a_cookie_says(client: TestClient)
 
 def test_only_an_admin_changes_how_images_are_chosen(client: TestClient) -> None:
     key = signed_in(client, "ann").get("/labeler/state").json()["key"]
-    refused = client.post("/labeler/acquisition", json={"project": key, "acquisition": "random"})
+    mine = {"project": key, "client": "tab-00000001", "newest": True}
+    assert client.post("/labeler/queue", json=mine).json()["queue"]["newest"]
+    refused = client.post("/labeler/control", json={"project": key, "acquisition": "random"})
     assert (refused.status_code, refused.json()["detail"]) == (403, "Only an admin may do this; ann is an annotator.")
     client.cookies.clear()
     signed_in(client, "ada")
-    assert client.post("/labeler/acquisition", json={"project": key, "acquisition": "random"}).status_code == 200
+    assert client.get("/labeler/state").json()["queue"]["newest"] is False  # what ann wants is not what ada wants
+    assert client.post("/labeler/control", json={"project": key, "acquisition": "random"}).status_code == 200
 
 
 @pytest.mark.parametrize("role", ROLES)

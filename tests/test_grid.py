@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield p
 
 
-def publish_beliefs(p: Project, labels: int = 5) -> None:
+def publish_beliefs(p: Project, labels: int = 5, version: int = 1) -> None:
     ids = p.store.sample_ids()
     n, class_ids = len(ids), [one.id for one in p.store.classes()]
     probs = np.full((n, 3), 0.02, np.float32)
@@ -38,7 +38,7 @@ def publish_beliefs(p: Project, labels: int = 5) -> None:
     publish(
         p.folder,
         p.store,
-        version=1,
+        version=version,
         class_ids=class_ids,
         acquisition="margin",
         last_event_id=p.store.last_event_id(),
@@ -158,6 +158,72 @@ def test_classes_that_changed_since_count_as_they_are_now(project: Project) -> N
     assert sure_of(published, 0, {2: 2, 3: 3}) == pytest.approx(found.probs[0])
 
 
+def test_a_chosen_set_comes_by_class_and_only_the_open_ones_of_it(project: Project) -> None:
+    project.loop("ann", "tab").answer(5, CLASSES[0])
+    grid, loop = Grid(project), loop_of(project)
+    page = grid.ask(loop, 100, None, among=[9, 2, 5, 1, 3, 7, 999])
+    assert (ids(page), page.class_id, page.per_class, page.hidden) == ([1, 3, 7, 9], 1, {1: 4, 2: 1}, 0)
+    assert {q.acquisition for q in page.questions} == {"grid chosen certain"}
+    assert project.store.held("ann", "grid") == [1, 3, 7, 9]
+    assert ids(grid.ask(loop, 2, 1, "doubtful", seen=[9], among=[9, 1, 3, 7])) == [7, 3]
+    assert ids(grid.ask(loop, 5, 3, among=[1, 2])) == []
+    assert ids(grid.ask(loop, 5, None, among=[])) == []
+    assert ids(grid.alike(loop, 100, 20, among=[1, 22, 18, 5])) == [18, 22, 1]
+
+
+def test_a_chosen_set_needs_no_label(tmp_path: Path) -> None:
+    with small_project(tmp_path / "new", n=40, classes=CLASSES[:3]) as p:
+        assert ids(Grid(p).ask(loop_of(p), 5, None, among=[3, 4])) == []
+        publish_beliefs(p, labels=0)
+        page = Grid(p).ask(loop_of(p), 2, None, seen=[3], among=[7, 3, 4])
+        assert (ids(page), page.class_id, page.per_class) == ([4, 7], None, {})
+
+
+def test_labeled_images_of_a_chosen_set_are_shown_by_their_label_and_nothing_is_leased(project: Project) -> None:
+    project.loop("ben", "tab").answer_many({1: CLASSES[0], 3: CLASSES[0], 4: CLASSES[0], 6: CLASSES[2], 8: CLASSES[1]})
+    project.loop("ben", "tab").skip(10)
+    grid, loop = Grid(project), loop_of(project)
+    page = grid.decided(loop, 10, None, [1, 3, 4, 6, 10, 12])
+    assert (ids(page), page.class_id, page.per_class, page.hidden) == ([1, 3, 4], 1, {1: 3, 3: 1}, 0)
+    assert ids(grid.decided(loop, 10, 1, [1, 3, 4], "doubtful")) == [4, 3, 1]  # 4 is taken for class 2
+    assert ids(grid.decided(loop, 2, 1, [1, 3, 4], "doubtful", seen=[4])) == [3, 1]
+    assert ids(grid.decided(loop, 10, 3, range(1, 41))) == [6]
+    assert project.store.held("ann", "grid") == []
+    assert project.store.labels() == {1: 1, 3: 1, 4: 1, 6: 3, 8: 2}
+    assert (ids(grid.decided(loop, 10, None, [11])), grid.decided(loop, 10, None, []).class_id) == ([], None)
+
+
+def test_labels_that_one_person_cannot_change_are_counted_and_not_shown(project: Project) -> None:
+    store = project.store
+    project.loop("ben", "tab").answer_many(dict.fromkeys(range(1, 11), CLASSES[0]))
+    store.record([NewEvent("r-1", "label", 1, 2, "eve", review=True)])
+    page = Grid(project).decided(loop_of(project), 100, 1, range(1, 41))
+    assert (sorted(ids(page)), page.hidden) == (list(range(2, 11)), 1)
+    store.set_overlap(0.5, 2)
+    several = store.asked_of_several()
+    for sample_id in several & set(range(1, 11)):
+        project.loop("eve", "other").answer(sample_id, CLASSES[0])
+    page = Grid(project).decided(loop_of(project), 100, 1, range(1, 41))
+    assert set(ids(page)) == set(range(2, 11)) - several
+    assert page.hidden == 10 - len(ids(page))
+    store.set_overlap(0, 1)  # what several said holds all the same
+    assert set(ids(Grid(project).decided(loop_of(project), 100, 1, range(1, 41)))) == set(range(2, 11)) - several
+
+
+def test_measuring_images_of_a_chosen_set_are_counted_and_not_shown(tmp_path: Path) -> None:
+    with small_project(tmp_path / "measured", n=40, classes=CLASSES[:3], measure_share=0.5) as p:
+        publish_beliefs(p)
+        every, measured = p.store.sample_ids().tolist(), p.store.sample_ids("measure").tolist()
+        assert len(measured) > 5
+        grid, loop = Grid(p), loop_of(p)
+        pages = [grid.ask(loop, 100, k, among=every) for k in (1, 2, 3)]
+        assert not set(measured) & {i for page in pages for i in ids(page)}
+        assert {page.hidden for page in pages} == {len(measured)}
+        p.loop("ann", "tab").answer_many(dict.fromkeys(every, CLASSES[0]))
+        page = grid.decided(loop, 100, 1, every)
+        assert (set(ids(page)), page.hidden) == (set(every) - set(measured), len(measured))
+
+
 def sure_of(published: Published, row: int, counted_as: dict[int, int]) -> float:
     probs = published.probs_of(int(published.sample_ids[row]), counted_as)
     assert probs is not None
@@ -198,6 +264,26 @@ def test_the_grid_refuses_what_makes_no_sense(client: TestClient) -> None:
     assert client.post("/labeler/grid", json={**me, "n": 5, "alike": 999}).status_code == 404
     assert client.post("/labeler/grid", json={**me, "n": 5, "project": "another"}).status_code == 409
     assert client.post("/labeler/grid", json={**me, "n": 5, "class_id": 99}).json()["questions"] == []
+
+
+def test_a_correction_is_an_event_like_any_other(project: Project, client: TestClient) -> None:
+    project.loop("ben", "tab").answer_many({1: CLASSES[0], 3: CLASSES[0]})
+    me = {"project": client.get("/labeler/state").json()["key"], "client": "tab-00000001-grid"}
+    asked = {**me, "n": 6, "among": [1, 2, 3], "decided": True}
+    answer = client.post("/labeler/grid", json=asked).json()
+    assert [q["sample_id"] for q in answer["questions"]] == [1, 3]
+    assert (answer["class_id"], answer["per_class"], answer["hidden"]) == (1, {"1": 2}, 0)
+    operation = {"uid": "answer-0003", "kind": "label", "sample_id": 3, "class_id": 2, "group_id": "group-0001"}
+    client.post("/labeler/commit", json={**me, "operations": [operation]}).raise_for_status()
+    assert project.store.labels() == {1: 1, 3: 2}
+    assert client.post("/labeler/grid", json=asked).json()["per_class"] == {"1": 1, "2": 1}
+    project.store.undo_group("group-0001", "back", "ann")
+    assert project.store.labels() == {1: 1, 3: 1}
+    for wrong in ({"among": None}, {"alike": 2}, {"among": [0]}, {"among": list(range(1, 100_002))}):
+        assert client.post("/labeler/grid", json={**asked, **wrong}).status_code == 422
+    assert client.post("/labeler/grid", json={**asked, "among": list(range(1, 100_001))}).json()["per_class"] == {
+        "1": 2
+    }
 
 
 def test_a_label_that_came_from_the_canvas_leaves_the_grid(project: Project) -> None:

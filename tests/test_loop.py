@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def publish_version(
     acquisition: str = "margin",
     labels: int = 1,
     probs: dict[int, list[float]] | None = None,
+    metrics: dict[str, Any] | None = None,
 ) -> None:
     """A version as the trainer writes it, with the given ranking; undecided between the classes where not told."""
     ids = p.store.sample_ids()
@@ -47,7 +49,7 @@ def publish_version(
         last_event_id=p.store.last_event_id(),
         labels=labels,
         steps=10,
-        metrics={},
+        metrics=metrics or {},
         arrays={
             "sample_ids": ids,
             "probs": believed,

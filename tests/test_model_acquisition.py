@@ -305,3 +305,21 @@ def test_no_prototype_is_proposed_where_nothing_is_open() -> None:
 def test_an_unknown_acquisition_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="coverage, margin"):
         acquisition.rank("psychic", np.ones((1, 2)), np.array([0]), None, np.array([], int), np.array([], int), None)
+
+
+def test_diversity_says_how_much_the_head_of_a_ranking_is_spread_out() -> None:
+    """Three in a row are a little better than all others, and near each other though not the same."""
+    angles = torch.tensor([0.0, 0.3, 0.6, 1.5, 2.5, 3.5])
+    features = torch.stack([angles.cos(), angles.sin()], 1)
+    weight, room = torch.tensor([1.0, 0.99, 0.98, 0.5, 0.5, 0.5]), torch.full((6,), 2.0)
+
+    def head(diversity: float) -> list[int]:
+        return acquisition.spread_out(features, weight, room, 2.0, 1e-3, 3, diversity)[0]
+
+    assert head(0) == [0, 1, 2]
+    assert head(1) == acquisition.spread_out(features, weight, room, 2.0, 1e-3, 3)[0]
+    distance = [float(torch.cdist(features[head(d)], features[head(d)]).sum()) for d in (0, 1, 2)]
+    assert distance[0] < distance[1] <= distance[2]
+    assert not {1, 2} & set(head(2))
+    copies = torch.cat([features[:1], features])
+    assert acquisition.spread_out(copies, torch.ones(7), torch.full((7,), 2.0), 2.0, 1e-3, 3, 0.0) == ([0, 2, 3], [1])

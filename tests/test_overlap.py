@@ -12,6 +12,7 @@ from conftest import Ended
 
 from labeler import Project
 from labeler.learning import Learning, _leading
+from labeler.scores import measured_labels
 from storage import NewEvent, NewSample, Store, overlap
 from storage.places import place
 
@@ -254,7 +255,7 @@ def test_the_learner_has_what_most_say_so_far_and_accuracy_the_first_label_of_a_
     learning = Learning(digit_project)
     learned = {int(learning.sample_ids[p]): learning.class_ids[y] for p, y in learning.labels_now().items()}
     assert learned == {agreed: 3, waiting: 5}
-    assert learning.measured() == dict.fromkeys(measured, 6)
+    assert measured_labels(learning.store) == dict.fromkeys(measured, 6)
     assert set(learning.sample_ids[learning.open_positions()].tolist()).isdisjoint((agreed, tied, waiting))
 
 

@@ -467,7 +467,7 @@ def test_the_whole_sitting_is_in_sight_without_scrolling(
     accuracy = page.locator(".accuracy" if width > 1240 else ".side-accuracy")
     expect(accuracy).to_have_text("gold 81.2% (n=1,000)")
     expect(accuracy).to_be_visible()
-    seen = (".act-flag", ".film .tile", ".save", ".trainer", ".fact-ask select", ".hints", ".person", ".fact-why")
+    seen = (".act-flag", ".film .tile", ".save", ".trainer", ".fact-ask", ".hints", ".person", ".fact-why")
     for selector in (IMAGE, ".class >> nth=9", *seen):
         box = page.locator(selector).bounding_box()
         assert box is not None, selector
@@ -500,15 +500,6 @@ def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, vis
     assert page.locator(".bar-count").all_inner_texts() == ["0", "3"] + ["0"] * 8
     page.locator(".theme").click()
     assert "dark" in (page.get_attribute("body", "class") or "")
-
-
-def test_the_acquisition_is_chosen_on_the_page(project: Project, visit: Visitors) -> None:
-    page = visit()
-    page.select_option(".fact-ask select", "entropy")
-    wait_for(lambda: project.store.setting("acquisition") == "entropy")
-    press(page, "1")  # the menu gave the keys back
-    all_saved(page)
-    assert len(project.store.events()) == 1
 
 
 def test_the_buttons_follow_a_change_of_the_classes_without_a_reload(project: Project, visit: Visitors) -> None:

@@ -60,6 +60,12 @@ def test_axe_finds_nothing_wrong_on_any_tab_or_dialog(browser: Browser, url: str
     page.locator(".open-remap").click()
     found += complaints(page, "keys")
     page.locator(".remap .close").click()
+    page.keyboard.press("q")
+    found += complaints(page, "what is asked next")
+    page.get_by_label("Order").select_option("1")
+    page.locator(".wishes .close").click()
+    found += complaints(page, "newest first")
+    page.locator(".wishes-banner .lift").click()
     page.locator(".open-goal").click()
     found += complaints(page, "goal")
     page.get_by_label("How many").fill("1")
@@ -98,7 +104,7 @@ def test_tab_reaches_every_control_which_has_a_name_and_shows_its_focus(browser:
         name, named, outlined = page.evaluate(FOCUSED)
         reached.setdefault(name, (named, outlined))
     expected = {"person", "theme", "open-help", "open-goal", "tile", "open-find", "hints", "class", "act act-skip"}
-    expected |= {"nearer", "farther", "factor", "open-light"}
+    expected |= {"nearer", "farther", "factor", "open-light", "fact-ask open-wishes"}
     assert expected <= set(reached)
     assert {name: seen for name, seen in reached.items() if name in expected and seen != (True, True)} == {}
     visit.close()

@@ -1,5 +1,6 @@
 """The Grid tab in a real browser: marked by keyboard and mouse, confirmed with one key, taken back with one."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,3 +177,80 @@ def test_the_grid_waits_for_the_first_model_and_fills_by_itself(tmp_path: Path, 
         publish_version(project, 1, labels=2)
         expect(page.locator(".grid-tile").first).to_be_visible()
         visit.close()
+
+
+def choose(page: Page, among: list[int], title: str, decided: bool = False) -> None:
+    """As another tab of the page opens the grid on a set of images."""
+    page.evaluate(
+        "set => import('/labeler/ui/grid.js').then((grid) => grid.openGrid(set))",
+        {"among": among, "decided": decided, "title": title},
+    )
+    expect(page.get_by_role("tab", name="Grid")).to_have_attribute("aria-selected", "true")
+
+
+def test_the_grid_opens_on_a_chosen_set_keeps_it_over_a_reload_and_lets_it_go(
+    project: Project, visit: Visitors
+) -> None:
+    page = visit()
+    chosen = list(range(101, 121))
+    choose(page, chosen, "20 from the map")
+    expect(page.locator(".grid-tile")).to_have_count(20)
+    assert shown(page) == chosen
+    expect(page.locator(".grid-chosen")).to_contain_text("20 from the map")
+    expect(page.locator('.grid-class[data-class-id="3"]')).to_contain_text("20")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    wait_for(lambda: set(project.store.labels()) == set(chosen[1:]))
+    expect(page.locator(".grid-tile")).to_have_count(1)  # the marked one is still open, and nothing else of the set
+    assert {event.acquisition for event in project.store.events()} == {"grid chosen certain"}
+    page.reload()
+    expect(page.locator(".grid-tile")).to_have_count(1)
+    expect(page.locator(".grid-chosen")).to_contain_text("20 from the map")
+    page.keyboard.press("Enter")
+    expect(page.locator(".grid-ask")).to_contain_text("None of them is open any more")
+    page.get_by_role("button", name="20 from the map: back to all open images").click()
+    expect(page.locator(".grid-tile")).to_have_count(48)
+    expect(page.locator(".grid-chosen")).to_have_count(0)
+    page.reload()
+    expect(page.locator(".grid-tile")).to_have_count(48)
+    expect(page.locator(".grid-chosen")).to_have_count(0)
+    choose(page, [150, 151], "2 from the map")  # over one that is in sight
+    expect(page.locator(".grid-tile")).to_have_count(2)
+    assert shown(page) == [150, 151]
+
+
+def test_marked_ones_of_a_labeled_set_get_another_class_and_the_others_stay_as_they_are(
+    project: Project, visit: Visitors
+) -> None:
+    project.loop("ben", "tab").answer_many(dict.fromkeys((20, 21, 22, 23), "class 4") | {24: "class 6"})
+    before = project.store.labels()
+    page = visit()
+    choose(page, [20, 21, 22, 23, 24, 25], "class 4 taken for class 3: 6", decided=True)
+    expect(page.locator(".grid-tile")).to_have_count(4)
+    assert shown(page) == [20, 21, 22, 23]
+    expect(page.locator(".grid-tile").first).to_have_text("class 4")
+    expect(page.locator(".grid-tile").first).to_have_attribute("aria-label", re.compile("labeled class 4"))
+    primary = page.locator(".grid-actions .primary")
+    expect(primary).to_contain_text("All right: go on")
+    page.keyboard.press("Space")
+    expect(primary).to_contain_text("What are the 1 marked?")
+    page.keyboard.press("Enter")  # does not say what it is
+    expect(page.locator(".grid-ask")).to_have_attribute("data-said", re.compile("What are the 1 marked"))
+    assert project.store.labels() == before
+    page.locator('.grid-class[data-class-id="7"]').click()  # a class above says it, as its key does
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("9")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("4")  # what it is already
+    expect(primary).to_contain_text("Correct 2")
+    page.keyboard.press("Enter")
+    wait_for(lambda: project.store.labels() == before | {20: 7, 21: 9})
+    corrections = project.store.events(annotator="ann")
+    assert {(e.kind, e.acquisition, e.predicted_class_id) for e in corrections} == {("label", "grid decided", 3)}
+    assert len(corrections) == 2
+    assert len({event.group_id for event in corrections}) == 1
+    assert project.store.held("ann", f"{page.get_attribute('.lab', 'data-client')}-grid") == []
+    expect(page.locator(".grid-tile").first).to_be_visible()
+    page.keyboard.press("Backspace")
+    wait_for(lambda: project.store.labels() == before)
+    expect(page.locator(".grid-tile")).to_have_count(4)

@@ -69,9 +69,9 @@ def test_an_empty_refill_tells_how_many_images_are_on_the_screens_of_others(
     first = ann("next", n=20)
     mine = [question["sample_id"] for question in first["questions"]]
     assert (len(mine), first["elsewhere"]) == (10, 0)
-    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 20, "answered": 0}
+    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 20, "answered": 0, "narrowed": False}
     bob("commit", operations=[label(f"bobs-label-{i}", i) for i in theirs])
-    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 0, "answered": 0}
+    assert ann("next", n=5, have=mine) == {"questions": [], "elsewhere": 0, "answered": 0, "narrowed": False}
 
 
 def label(uid: str, sample_id: int, class_id: int = 1, **more: Any) -> dict[str, Any]:
@@ -326,14 +326,63 @@ def test_accuracy_is_never_told_without_the_number_it_stands_on(project: Project
     assert [(v["version"], v["labels"], v["metrics"]["gold_n"]) for v in versions] == [(1, 0, 1000)]
 
 
-def test_the_acquisition_is_chosen_from_those_there_are(project: Project, client: TestClient) -> None:
+def test_how_everybody_is_asked_is_chosen_from_what_there_is(project: Project, client: TestClient) -> None:
     post = tab(client)
-    assert post("acquisition", acquisition="entropy") == {"acquisition": "entropy"}
-    assert project.store.setting("acquisition") == "entropy"
+    assert post("control", acquisition="entropy")["control"]["acquisition"] == "entropy"
+    now = post("control", random_share=0.25, diversity=2, paused=True)["control"]
+    assert now == {
+        "paused": True,
+        "acquisition": "entropy",
+        "random_share": 0.25,
+        "measure_share": 0.1,
+        "diversity": 2.0,
+    }
     state = client.get("/labeler/state").json()
-    assert state["acquisition"] == "entropy"
-    wrong = {"project": state["key"], "acquisition": "telepathy"}
-    assert client.post("/labeler/acquisition", json=wrong, headers={"cookie": "labeler_name=ann"}).status_code == 422
+    assert state["control"] == now
+    for wrong in ({"acquisition": "telepathy"}, {"random_share": 2}, {"paused": "perhaps"}):
+        body = {"project": state["key"], "paused": False} | wrong
+        assert client.post("/labeler/control", json=body, headers={"cookie": "labeler_name=ann"}).status_code == 422
+    assert client.get("/labeler/state").json()["control"] == now
+
+
+def test_a_person_narrows_what_is_asked_and_lifts_it_again(project: Project, client: TestClient) -> None:
+    publish_version(project, 1, labels=1)
+    post, other = tab(client), tab(client, "bob", "tab-00000002")
+    answer = post("queue", sample_ids=[5, 6, 7, 900], title="on the map")
+    assert answer["left"] == 3
+    assert {name: answer["queue"][name] for name in ("selected", "title", "class_id", "newest")} == {
+        "selected": 4,
+        "title": "on the map",
+        "class_id": None,
+        "newest": False,
+    }
+    asked = post("next", n=9)["questions"]
+    assert sorted(q["sample_id"] for q in asked) == [5, 6, 7]
+    assert {q["acquisition"] for q in asked} == {"margin among selection"}
+    assert len(other("next", n=9)["questions"]) == 9
+    assert post("queue", class_id=3)["left"] == 3  # the selection stays
+    assert post("queue", class_id=4)["left"] == 0
+    post("release", sample_ids=[])
+    empty = post("next", n=9)
+    assert (empty["questions"], empty["narrowed"]) == ([], True)
+    lifted = post("queue", class_id=None, sample_ids=None)
+    assert lifted["queue"]["selected"] is None
+    assert lifted["left"] == 30 - 9
+    assert len(post("next", n=9)["questions"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"sample_ids": []}, 422), ({"sample_ids": [0]}, 422), ({"class_id": 99}, 404), ({"title": 81 * "x"}, 422)],
+)
+def test_a_narrowing_that_cannot_be_is_refused(client: TestClient, body: dict[str, Any], status: int) -> None:
+    tab(client)
+    key = client.get("/labeler/state").json()["key"]
+    body = {"project": key, "client": "tab-00000001", "newest": True} | body
+    headers = {"cookie": "labeler_name=ann"}
+    assert client.post("/labeler/queue", json=body, headers=headers).status_code == status
+    assert client.get("/labeler/state", headers=headers).json()["queue"]["newest"] is False
+    assert client.post("/labeler/queue", json=body | {"project": "another"}, headers=headers).status_code in (409, 422)
 
 
 def test_only_the_pages_own_files_are_handed_out(client: TestClient) -> None:

@@ -1,6 +1,8 @@
 """Commands that run the page and its trainer."""
 
+import sys
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,7 +67,7 @@ def train(
         bool, typer.Option("--until-settled", help="End when nothing more is learned, instead of waiting for labels.")
     ] = False,
 ) -> None:
-    """Train a project's model without the page."""
+    """Train a project's model without the page. While training is paused it waits, see 'labeler pause'."""
     from labeler.course import Lost
     from labeler.course import train as train_project
     from labeler.outage import outlasted
@@ -74,13 +76,55 @@ def train(
     holder = uuid.uuid4().hex
     try:
         with progress(f"Training {project}") as bar:
-            outlasted(project, lambda: train_project(project, until_settled, bar, holder))
+            outlasted(
+                project,
+                lambda: train_project(project, until_settled, bar, holder, said_when_paused(project)),
+            )
     except Lost as error:
         raise RuntimeError(f"Stopped: {error}. What was published is kept.") from error
     except RuntimeError as error:
         if isinstance(error.__cause__, AlreadyRunning):
             raise error.__cause__ from None  # says all there is to say
         raise
+
+
+def said_when_paused(project: Path) -> Callable[[str], None]:
+    """What hears the phases of a trainer, and says on stderr when it begins to wait and when it goes on."""
+    waiting = False
+
+    def hear(phase: str) -> None:
+        nonlocal waiting
+        if phase == "paused":
+            print(f"Training is paused. Labels still count; go on with: labeler resume {project}", file=sys.stderr)
+        elif waiting:
+            print("Training goes on.", file=sys.stderr)
+        waiting = phase == "paused"
+
+    return hear
+
+
+@app.command(epilog="Example: labeler pause flowers")
+def pause(project: ProjectFolder) -> None:
+    """Pause training: no gradient step is taken until 'labeler resume'. Labels still count, and rank what is asked."""
+    set_paused(project, True)
+
+
+@app.command(epilog="Example: labeler resume flowers")
+def resume(project: ProjectFolder) -> None:
+    """Go on with training after 'labeler pause', at once."""
+    set_paused(project, False)
+
+
+def set_paused(folder: Path, paused: bool) -> None:
+    from labeler import Project
+    from labeler.control import change
+
+    with Project.open(folder) as p:
+        change(p.store, {"paused": paused})
+        trainer = p.store.process("trainer")
+    runs = trainer is not None and trainer["alive"]
+    told = "Training is paused. Labels still count." if paused else "Training goes on."
+    print(f"{folder}: {told}{'' if runs else ' No trainer runs now.'}")
 
 
 def run_server(folder: Path, **how: Any) -> None:

@@ -157,17 +157,23 @@ def status(project: ProjectFolder, at: AtMoment = None, as_json: AsJson = False)
     from labeler.moments import find
 
     with Project.open(project) as p:
-        report = status_of(p) if at is None else status_at(p, find(p.store, at))
+        report = status_of(p, scored=as_json) if at is None else status_at(p, find(p.store, at))
     if as_json:
         print_json(report)
     else:
         print_status(report)
 
 
-def status_of(p: "Project") -> dict[str, Any]:
+def status_of(p: "Project", scored: bool = False) -> dict[str, Any]:
+    """`scored`: with precision, recall and F1 of each class, and the confusion, which take a second to load."""
+    from labeler.control import control_of
+    from labeler.scores import by_name, scores
+
     return {
         **_status(p, None),
         "annotators": p.store.annotators(),
+        "paused": control_of(p.store).paused,
+        "scores": by_name(scores(p.store, p.published()), {c.id: c.name for c in p.store.classes()}) if scored else {},
         "trainer": p.store.process("trainer"),
         "server": p.store.process("server"),
     }
@@ -261,6 +267,8 @@ def print_status(report: dict[str, Any]) -> None:
         process = report[role]
         running = process is not None and process["alive"]
         print(f"  {role}: {process.get('phase') or process.get('url') or 'running' if running else 'not running'}")
+    if report.get("paused"):
+        print("  training is paused: labeler resume goes on")
 
 
 def chain_head(text: str) -> tuple[int, str]:

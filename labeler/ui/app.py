@@ -26,6 +26,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/imagine.css">
 <link rel="stylesheet" href="/labeler/ui/blind.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
+<link rel="stylesheet" href="/labeler/ui/scores.css">
 <link rel="stylesheet" href="/labeler/ui/review.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">

@@ -18,6 +18,7 @@ import { Remap } from './remap.js';
 import { Sketches } from './sketches.js';
 import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
+import { Wishes } from './wishes.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
 const LAST = 100; // operations that fit into a beacon, which takes 64 kB
@@ -48,7 +49,7 @@ export const sitting = () => running;
 
 class Canvas {
   constructor(root, known, name, keep, client) {
-    Object.assign(this, { root, keep, client, name, key: known.key, ranking: known.ranking });
+    Object.assign(this, { root, keep, client, name, key: known.key, ranking: known.ranking, rankedBy: known.ranked_by });
     this.current = null; // the question of the queue that is on screen, or under the one that is corrected
     this.correcting = null; // an entry of the filmstrip that is on screen instead
     this.identified = 0; // times that a name or a password was given anew
@@ -72,7 +73,15 @@ class Canvas {
     this.remap = new Remap(root, () => ({ classes: this.classes.classes, keys: this.keys }), (own) => this.rekey(own));
     this.classes.merged = known.merged;
     this.film = new Film(root, this.classes, (entry) => this.correct(entry));
-    this.facts = new Facts(root, this.classes, (acquisition) => this.choose(acquisition));
+    this.facts = new Facts(root, this.classes);
+    this.wishes = new Wishes(root, {
+      classes: this.classes,
+      facts: this.facts,
+      post: (path, body) => this.post(path, body),
+      key: known.key,
+      changed: () => this.queue.restart(),
+      say: (text) => this.say(text),
+    });
     this.counts = known.counts;
     this.elsewhere = 0; // open images on other screens, as the newest empty refill told
     this.waiting = 0; // and images that this person answered and others are still to answer
@@ -116,6 +125,7 @@ class Canvas {
     await this.remember();
     await this.resume();
     this.heed(state());
+    this.askChanges();
     this.queue.fill();
     this.sitting.show();
   }
@@ -325,8 +335,10 @@ class Canvas {
   sayIfEmpty() {
     if (this.question || this.replaced) return;
     const { away, counts, elsewhere, waiting } = this;
-    const told = { away, counts, elsewhere, waiting, pending: this.outbox.pending, asked: this.queue.empty, folder: state().folder };
+    const narrowed = this.narrowed && this.wishes.narrows;
+    const told = { away, counts, elsewhere, waiting, narrowed, pending: this.outbox.pending, asked: this.queue.empty, folder: state().folder };
     this.stage.say(...emptyWords(told));
+    this.root.querySelector('.stage-message .lift').hidden = !narrowed || this.away || !this.queue.empty || this.counts.open === 0;
   }
 
   // ---------- the server ----------
@@ -355,8 +367,8 @@ class Canvas {
   }
 
   async refill(request) {
-    const { questions, elsewhere, answered } = await this.post('next', request);
-    Object.assign(this, { elsewhere, waiting: answered });
+    const { questions, elsewhere, answered, narrowed } = await this.post('next', request);
+    Object.assign(this, { elsewhere, waiting: answered, narrowed });
     return questions;
   }
 
@@ -396,17 +408,26 @@ class Canvas {
     this.follow(known);
     if (!this.outbox.pending) this.trust(known.counts);
     this.facts.accuracy(known.accuracy);
-    this.facts.offer(known.acquisitions, known.acquisition, known.role === null || known.role === 'admin');
+    this.wishes.heed(known);
     if (known.generated?.url !== this.drawn) {
       this.drawn = known.generated?.url;
       this.classes.draw(known.generated);
       this.paint();
     }
     if (known.ranking !== this.ranking) {
-      this.ranking = known.ranking;
-      this.queue.rerank();
+      const another = known.ranked_by !== this.rankedBy; // the trainer has followed to another acquisition
+      Object.assign(this, { ranking: known.ranking, rankedBy: known.ranked_by });
+      if (another) this.queue.restart();
+      else this.queue.rerank();
+      this.askChanges();
     }
     this.sayIfEmpty();
+  }
+
+  /** What the newest answers changed, beside each on the filmstrip. */
+  async askChanges() {
+    const { changed } = await call('changed').catch(() => ({ changed: this.film.flips }));
+    this.film.changed(changed);
   }
 
   /** Classes or keys that are others now, whoever changed them. */
@@ -465,15 +486,9 @@ class Canvas {
     }
   }
 
-  async choose(acquisition) {
-    this.root.focus({ preventScroll: true });
-    await call('acquisition', { project: this.key, acquisition }).then(
-      () => {
-        this.stage.flash(`Asking by: ${this.facts.name(acquisition)}`);
-        this.queue.rerank();
-      },
-      (problem) => this.stage.flash(problem.message),
-    );
+  /** Asks this person only some images from now on (POST /labeler/queue); resolves to {queue, left}. */
+  narrow(changes) {
+    return this.wishes.choose(changes);
   }
 
   // ---------- keys and buttons ----------

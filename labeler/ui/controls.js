@@ -38,6 +38,7 @@ export class Controls {
     const { root, keys } = this.canvas;
     for (const [name, , fixed] of ANSWERS) root.querySelector(`.act-${name} kbd`).textContent = fixed || shown(keys.of.get(name));
     root.querySelector('.hints kbd').textContent = shown(keys.of.get('hints'));
+    root.querySelector('.fact-ask kbd').textContent = shown(keys.of.get('queue'));
   }
 
   press(event) {
@@ -89,6 +90,7 @@ export class Controls {
     if (name === 'undo') return canvas.undo();
     if (name === 'hints') return canvas.toggleHints();
     if (name === 'zoom') return canvas.stage.zoom.toggle();
+    if (name === 'queue') return canvas.wishes.open();
     return canvas.answer(name);
   }
 

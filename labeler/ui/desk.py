@@ -5,9 +5,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from labeler.blind import BlindTests
+from labeler.control import control_of
 from labeler.grid import Grid
 from labeler.loop import Loop, Question
 from labeler.project import Project
@@ -45,14 +49,33 @@ class Desk:
         return [self._question(question) for question in questions]
 
     def grid(
-        self, name: str, client: str, n: int, class_id: int | None, order: str, seen: Sequence[int], alike: int | None
+        self,
+        name: str,
+        client: str,
+        n: int,
+        class_id: int | None,
+        order: str,
+        seen: Sequence[int],
+        alike: int | None,
+        among: Sequence[int] | None = None,
+        decided: bool = False,
     ) -> dict[str, Any]:
-        """Images to be decided together: of one class, or like the sample `alike`; and how many there are of each."""
+        """Images to be decided together: of one class, or like the sample `alike`; and how many there are of each.
+
+        `among`: only these; `decided`: the labeled ones of them, to be corrected.
+        """
         loop = self._loop(name, client)
-        page = self._grid.ask(loop, n, class_id, order, seen) if alike is None else self._grid.alike(loop, n, alike)
+        if decided:
+            page = self._grid.decided(loop, n, class_id, among or (), order, seen)
+        elif alike is not None:
+            page = self._grid.alike(loop, n, alike, among)
+        else:
+            page = self._grid.ask(loop, n, class_id, order, seen, among)
         return {
             "questions": [self._question(question) for question in page.questions],
             "per_class": {str(one): count for one, count in page.per_class.items()},
+            "class_id": page.class_id,
+            "hidden": page.hidden,
         }
 
     def elsewhere(self, name: str, client: str) -> int:
@@ -175,13 +198,30 @@ class Desk:
             "counts": self.counts(),
             "version": published.version if published else None,
             "ranking": ".".join(map(str, published.ranking_key)) if published else None,
+            "ranked_by": published.acquisition if published else None,
             "version_labels": published.labels if published else None,
             "accuracy": accuracy(published.metrics) if published else [],
             "generated": _generated(published) if published else None,
             "trainer": self._trainer_state(),
-            "acquisition": store.setting("acquisition", self.acquisitions[0]),
+            "control": asdict(control_of(store)),
             "acquisitions": list(self.acquisitions),
         }
+
+    # ---------- what is asked ----------
+
+    def narrowing(self, name: str) -> dict[str, Any]:
+        return asdict(self.project.narrowings.of(name))
+
+    def narrow(self, name: str, client: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change what a person is asked; what it is then, and how many images are open among them, or the tab's own."""
+        store = self.project.store
+        now = self.project.narrowings.choose(name, **changes)
+        mine = np.intersect1d(store.held(name, client), self.project.orders.pool())
+        still = np.union1d(store.open_ids("pool", name), mine)
+        if now.narrows:
+            acquisition = control_of(store).acquisition
+            still = self.project.narrowings.apply(name, now, self.project.published(), acquisition).of(still)
+        return {"queue": asdict(now), "left": len(still)}
 
     def _trainer_state(self) -> dict[str, Any]:
         process = self.project.store.process("trainer") or {"alive": False}

@@ -5,10 +5,10 @@ import { number } from './dom.js';
 /**
  * [title, text, command to type]
  * @param told away: the server does not answer; counts of the project; pending: answers not stored yet; asked: the
- *   newest refill brought nothing; elsewhere: open images others hold; waiting: answered by this person, to be answered
+ *   newest refill brought nothing; narrowed: this person asked for some images only; elsewhere: open images others hold; waiting: answered by this person, to be answered
  *   by others; folder: the project's
  */
-export function emptyWords({ away, counts, pending, asked, elsewhere, waiting, folder }) {
+export function emptyWords({ away, counts, pending, asked, narrowed, elsewhere, waiting, folder }) {
   const project = /^[\w.-]+$/.test(folder) ? folder : `"${folder}"`;
   if (away) return ['The server cannot be reached', `${kept(pending)}If it has stopped, start it again:`, `labeler serve ${project}`];
   if (counts.pool + counts.measure === 0) {
@@ -17,6 +17,7 @@ export function emptyWords({ away, counts, pending, asked, elsewhere, waiting, f
   if (!asked) return ['Getting the next images…', ''];
   if (pending) return ['Storing your last answers…', ''];
   if (counts.open === 0) return ['Everything is answered', DONE];
+  if (narrowed) return ['Nothing is left among what you asked for', NARROWED];
   if (elsewhere) return ['The rest is on other screens', ELSEWHERE];
   if (waiting) return ['You have answered everything you are asked', others(waiting)];
   return ['Getting the next images…', ''];
@@ -24,6 +25,8 @@ export function emptyWords({ away, counts, pending, asked, elsewhere, waiting, f
 
 const DONE = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
 const ELSEWHERE = 'Other people or tabs hold the last open images. They come here when they are given back.';
+
+const NARROWED = 'Every open image of it is answered, on another screen, or no longer taken for that class.';
 
 function others(n) {
   const images = n === 1 ? 'One image waits' : `${number(n)} images wait`;

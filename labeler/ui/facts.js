@@ -1,4 +1,4 @@
-// The line under the image: its name, why it is asked, how unsure the model is, and how the next one is chosen.
+// The line under the image: its name, why it is asked, how unsure the model is; and what the acquisitions are called.
 
 import { accuracyText, element, number } from './dom.js';
 
@@ -15,11 +15,8 @@ const ACQUISITIONS = {
 const TORN = 'between '; // how a reason that names classes begins
 
 export class Facts {
-  constructor(root, classes, choose) {
+  constructor(root, classes) {
     Object.assign(this, { root, classes });
-    this.select = root.querySelector('.fact-ask select');
-    this.select.addEventListener('change', () => choose(this.select.value));
-    this.offered = '';
   }
 
   /** The facts of the question on screen. A reason that names classes is a hint, and shown as one only. */
@@ -54,26 +51,12 @@ export class Facts {
     place.textContent = accuracies.map(accuracyText).join(', ');
   }
 
-  /** The acquisitions, the one in force selected; `mayChoose`: whether this person may take another. */
-  offer(acquisitions, chosen, mayChoose) {
-    if (this.offered !== acquisitions.join()) {
-      this.offered = acquisitions.join();
-      this.select.replaceChildren(...acquisitions.map((value) => this.option(value)));
-    }
-    if (document.activeElement !== this.select) this.select.value = chosen;
-    this.select.disabled = !mayChoose;
-    this.select.title = (ACQUISITIONS[chosen]?.[1] ?? '') + (mayChoose ? '' : ' Only an admin may change this.');
-  }
-
-  option(value) {
-    const option = element('option', '', this.name(value));
-    option.value = value;
-    option.title = ACQUISITIONS[value]?.[1] ?? '';
-    return option;
-  }
-
   name(acquisition) {
     return ACQUISITIONS[acquisition]?.[0] ?? acquisition.replaceAll('_', ' ');
+  }
+
+  told(acquisition) {
+    return ACQUISITIONS[acquisition]?.[1] ?? '';
   }
 
   /** Which version drew the small pictures, and what those beside the figures are. */

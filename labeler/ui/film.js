@@ -1,6 +1,7 @@
 // The filmstrip: the newest answers, oldest on the left; a click brings one back to be corrected.
 
-import { element } from './dom.js';
+import { element, number } from './dom.js';
+import { changeWords } from './pace.js';
 
 const LONGEST = 60;
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
@@ -8,7 +9,7 @@ const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 export class Film {
   /** @param open called with the entry that was clicked */
   constructor(root, classes, open) {
-    Object.assign(this, { classes, open });
+    Object.assign(this, { classes, open, flips: {} });
     this.strip = root.querySelector('.film');
     this.entries = []; // {question, kind, class_id}, oldest first, one for each sample
     this.tiles = new Map(); // sample id -> button
@@ -65,6 +66,12 @@ export class Film {
     if (entry) this.tiles.get(entry.question.sample_id)?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
 
+  /** What the answers changed: sample id -> what GET /labeler/changed tells. */
+  changed(of) {
+    this.flips = of;
+    for (const entry of this.entries) this.paint(entry);
+  }
+
   word({ kind, class_id: classId }) {
     return kind === 'label' ? this.classes.name(classId) : WORDS[kind];
   }
@@ -78,7 +85,7 @@ export class Film {
     image.alt = '';
     image.draggable = false;
     image.classList.toggle('pixelated', Math.max(entry.question.width, entry.question.height) <= 64);
-    button.append(image, element('span'));
+    button.append(image, element('span'), element('b', 'flips'));
     button.addEventListener('click', () => this.open(this.find(entry.question.sample_id)));
     return button;
   }
@@ -89,7 +96,12 @@ export class Film {
     tile.style.setProperty('--c', entry.kind === 'label' ? this.classes.colour(entry.class_id) : 'var(--quiet)');
     tile.classList.toggle('open', entry.kind !== 'label');
     tile.querySelector('span').textContent = word;
-    tile.title = `${entry.question.name}: ${word}. Click to correct.`;
+    // A star: other answers or gradient steps are in the number, too; the words tell which.
+    const change = entry.kind === 'label' ? this.flips[entry.question.sample_id] : undefined;
+    const badge = tile.querySelector('.flips');
+    badge.textContent = change ? `${number(change.flipped)}${change.answers > 1 || change.steps ? '*' : ''}` : '';
+    badge.hidden = !change;
+    tile.title = `${entry.question.name}: ${word}. ${change ? `${changeWords(change)}. ` : ''}Click to correct.`;
     tile.setAttribute('aria-label', tile.title);
   }
 }

@@ -2,10 +2,12 @@
 
 import { bus, call, firstState, Refused, state, uid } from './api.js';
 import { sitting } from './canvas.js';
+import { chip as chosenChip, keep, kept } from './chosen.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
 import { Keys } from './keys.js';
 import { Marks } from './marks.js';
+import { openTab } from './tabs.js';
 
 const SIZES = [24, 48, 96];
 const RENEW = 45_000; // ms; a lease holds for two minutes
@@ -13,18 +15,28 @@ const SEEN = 5000; // images that come last because they were here before
 const LONGEST = 10 * 60_000; // ms; a grid that was in sight for longer was not looked at all the time
 
 let running = null;
+let given; // the set that was chosen in this page's life, null once it was taken off
 
 /** Called by the page when the tab is first opened, and again if it renders the element anew. */
 export async function start(host) {
   running?.stop();
-  await firstState();
-  running = new Grid(host.querySelector('.grid'));
+  const { key } = await firstState();
+  running = new Grid(host.querySelector('.grid'), given === undefined ? kept(key) : given);
+}
+
+/** Opens the tab on these images: the open ones of them, or with `decided` the labeled ones, to be corrected.
+ *  @param among sample ids, 100,000 at most
+ *  @param title what they are, as '412 from the map' */
+export function openGrid({ among, decided = false, title }) {
+  given = { project: state().key, among: [...among], decided, title };
+  keep(given);
+  running?.take(given);
+  openTab('grid');
 }
 
 class Grid {
-  constructor(root) {
+  constructor(root, chosen) {
     Object.assign(this, { root, classId: null, alike: null, questions: [], perClass: {}, groups: [], seen: [], busy: false });
-    this.order = localStorage.getItem('labeler.grid.order') ?? 'certain';
     this.size = Number(localStorage.getItem('labeler.grid.size')) || 48;
     this.marks = new Marks(root.querySelector('.grid-tiles'), () => this.paint());
     const listeners = new AbortController();
@@ -35,6 +47,7 @@ class Grid {
     bus.addEventListener('refused', ({ detail }) => this.say(`An answer could not be stored: ${detail.reason}`), { signal });
     const seen = new IntersectionObserver(([entry]) => (entry.isIntersecting ? this.appear() : this.leave()));
     root.hidden = false;
+    this.take(chosen);
     seen.observe(root);
     const timer = setInterval(() => this.renew(), RENEW);
     this.stop = () => {
@@ -63,21 +76,25 @@ class Grid {
     this.busy = true;
     this.asked = state().ranking;
     this.paint();
-    const { size: n, classId, order, seen, alike } = this;
+    const { size: n, classId, order, seen, alike, chosen } = this;
+    const which = { class_id: classId, order, seen, alike: alike?.sample_id ?? null };
+    if (chosen) Object.assign(which, { among: chosen.among, decided: chosen.decided });
     try {
-      const answer = await this.post('grid', { n, class_id: classId, order, seen, alike: alike?.sample_id ?? null });
-      this.questions = answer.questions;
-      this.perClass = answer.per_class;
-      this.classId ??= answer.questions[0]?.guess ?? null;
-      this.problem = null;
-      this.begun = performance.now();
-      this.marks.show(this.questions);
+      const answer = await this.post('grid', { n, ...which });
+      if (chosen === this.chosen) this.show(answer);
     } catch (problem) {
       this.problem = problem;
     }
     this.busy = false;
     this.paint();
     if (this.again) this.fetch();
+  }
+
+  show({ questions, per_class: perClass, class_id: classId, hidden }) {
+    Object.assign(this, { questions, perClass, hidden, problem: null });
+    this.classId ??= classId;
+    this.begun = performance.now();
+    this.marks.show(questions);
   }
 
   /** The state of the project as the poll brings it: an empty grid asks again when there is something new. */
@@ -91,7 +108,7 @@ class Grid {
   async appear() {
     this.shown = true;
     this.marks.box.focus({ preventScroll: true });
-    if (this.questions.length) await this.renew();
+    if (this.questions.length && !this.correcting) await this.renew(); // labeled images are nobody's
     if (!this.questions.length) this.fetch();
   }
 
@@ -102,7 +119,7 @@ class Grid {
   }
 
   async renew() {
-    if (!this.shown || document.visibilityState !== 'visible' || !this.questions.length) return;
+    if (!this.shown || document.visibilityState !== 'visible' || !this.questions.length || this.correcting) return;
     const mine = this.questions.map((question) => question.sample_id);
     const { held } = await this.post('renew', { sample_ids: mine }).catch(() => ({ held: mine }));
     this.questions = this.questions.filter((question) => held.includes(question.sample_id));
@@ -115,8 +132,11 @@ class Grid {
   /** The images that were not marked are what the grid asks about; a marked one stays open, or is what it was marked as. */
   confirm() {
     if (this.busy || !this.questions.length || this.target() === null) return;
+    const { open } = this.marks.left(this.questions);
+    if (this.correcting && open) return this.say(`What are the ${number(open)} marked? Press a class key, or choose above.`);
     const decided = this.questions.map((question) => [question, this.marks.as(question.sample_id, this.target())]);
-    this.answer(decided.filter(([, classId]) => classId !== null));
+    const asked = this.correcting ? this.target() : null; // what keeps its label is not labeled once more
+    this.answer(decided.filter(([, classId]) => classId !== asked && classId !== null));
   }
 
   answer(decided) {
@@ -132,15 +152,16 @@ class Grid {
       group_id: groupId,
       ...shown(question),
     }));
-    this.groups.push(operations);
+    this.groups.push({ operations, classId: this.target() });
     sitting().outbox.push(...operations);
-    this.say(`${number(operations.length)} labeled. Backspace takes them back.`);
+    this.say(`${number(operations.length)} ${this.correcting ? 'corrected' : 'labeled'}. Backspace takes them back.`);
     this.next();
   }
 
   /** Others in their place. What was marked as wrong is open again, for the canvas to ask, and comes last here. */
   next() {
     this.alike = null;
+    if (this.chosen && (this.perClass[this.classId] ?? 0) <= this.questions.length) this.classId = null; // on to another class
     this.seen = [...this.seen, ...this.questions.map((question) => question.sample_id)].slice(-SEEN);
     this.clear();
     this.afterwards(() => this.fetch());
@@ -165,7 +186,7 @@ class Grid {
   undo() {
     const group = this.groups.pop();
     if (!group) return this.say('Nothing to undo in the grid');
-    const undos = group.map(({ uid: undoes, sample_id: sampleId, group_id: groupId }) => ({
+    const undos = group.operations.map(({ uid: undoes, sample_id: sampleId, group_id: groupId }) => ({
       uid: uid(),
       kind: 'undo',
       sample_id: sampleId,
@@ -174,6 +195,7 @@ class Grid {
     }));
     sitting().outbox.push(...undos);
     this.say(`Undone: ${number(undos.length)} labels`);
+    if (this.chosen) this.classId = group.classId; // it may have gone on to another class
     this.clear();
     this.afterwards(() => this.fetch());
   }
@@ -190,13 +212,33 @@ class Grid {
     return state()?.classes ?? [];
   }
 
-  /** Another class: its images, or for images like a chosen one, what they are. */
+  /** Whether labeled images are in sight, of which the marked ones get another class. */
+  get correcting() {
+    return Boolean(this.chosen?.decided);
+  }
+
+  /** A set of images instead of all open ones; null for all. */
+  take(chosen) {
+    Object.assign(this, { chosen, classId: null, alike: null, perClass: {}, hidden: 0, problem: null });
+    this.order = chosen?.decided ? 'doubtful' : (localStorage.getItem('labeler.grid.order') ?? 'certain'); // mistakes first
+    this.clear();
+    if (this.shown || this.busy) this.fetch();
+  }
+
+  all() {
+    given = null;
+    keep(null);
+    this.take(null);
+    this.marks.box.focus({ preventScroll: true });
+  }
+
+  /** Another class: its images; or what the marked ones are, or images like a chosen one, or of which nothing is known. */
   choose(classId) {
-    if (this.alike) {
-      this.alikeAs = classId;
-      return this.paint();
-    }
-    this.classId = classId;
+    if (this.correcting && this.marks.left(this.questions).open) return this.marks.mark(classId, this.target());
+    const unknown = this.chosen && !this.correcting && !state().version_labels;
+    if (this.alike) this.alikeAs = classId;
+    else this.classId = classId;
+    if (this.alike || unknown) return this.paint();
     this.fetch();
   }
 
@@ -207,6 +249,7 @@ class Grid {
   }
 
   more() {
+    if (this.correcting) return;
     const id = this.marks.current();
     const question = this.questions.find((one) => one.sample_id === id);
     if (!question) return;
@@ -276,7 +319,7 @@ class Grid {
     if (Object.hasOwn(actions, key)) return actions[key];
     if (/^(Arrow|Home$|End$)/.test(key)) return () => this.marks.move(key, shift);
     const classId = new Keys(this.known(), state().keys).classAt(key.toLowerCase());
-    return classId === null ? null : () => this.marks.mark(classId);
+    return classId === null ? null : () => this.marks.mark(classId, this.target());
   }
 
   // ---------- what is seen ----------
@@ -292,16 +335,29 @@ class Grid {
     for (const button of this.root.querySelectorAll('[data-order]')) {
       button.setAttribute('aria-pressed', String(button.dataset.order === this.order && !this.alike));
     }
-    this.marks.paint(classes, (sampleId) => this.questions.find((one) => one.sample_id === sampleId)?.probs?.[this.target()]);
+    this.paintChosen();
+    const sure = (sampleId) => this.questions.find((one) => one.sample_id === sampleId)?.probs?.[this.target()];
+    if (this.correcting) this.marks.paint(classes, () => undefined, target?.name);
+    else this.marks.paint(classes, sure);
     this.root.querySelector('.grid-ask').replaceChildren(...this.words(target));
     const { length } = this.questions;
     const left = this.marks.left(this.questions);
     const confirm = this.root.querySelector('.grid-actions .primary');
     confirm.disabled = !length || !target || this.busy;
-    confirm.firstElementChild.textContent = !target || !length ? 'Nothing to label' : `${number(length - left.open - left.other)} are ${target.name}`;
+    const right = length - left.open - left.other;
+    confirm.firstElementChild.textContent = !target || !length ? 'Nothing to label' : this.correcting ? corrections(left) : `${number(right)} are ${target.name}`;
+    this.root.querySelector('[data-key="."]').disabled = this.correcting;
     this.root.style.setProperty('--c', target?.colour ?? 'var(--accent)');
     this.root.dataset.shown = String(length);
     this.root.dataset.busy = String(this.busy || Boolean(this.waiting));
+  }
+
+  /** The chip of a set, made anew only for another one: it may have the focus. */
+  paintChosen() {
+    const box = this.root.querySelector('.grid-set');
+    if (box.chosen === this.chosen) return;
+    box.chosen = this.chosen;
+    box.replaceChildren(...(this.chosen ? [chosenChip(this.chosen, () => this.all())] : []));
   }
 
   chip(one) {
@@ -311,7 +367,7 @@ class Grid {
     chip.style.setProperty('--c', one.colour);
     const n = this.perClass[one.id] ?? 0;
     chip.setAttribute('aria-pressed', String(one.id === this.target()));
-    chip.setAttribute('aria-label', `${one.name}, ${n} open images are taken for it`);
+    chip.setAttribute('aria-label', `${one.name}, ${n} ${this.correcting ? 'images are labeled as it' : 'open images are taken for it'}`);
     chip.append(element('i'), element('span', '', one.name), element('b', '', number(n)));
     chip.addEventListener('click', () => {
       this.choose(one.id);
@@ -323,20 +379,36 @@ class Grid {
   words(target) {
     if (this.problem) return [element('b', '', 'The server did not answer. '), element('span', '', this.problem.message)];
     if (this.busy || this.waiting) return [element('span', '', 'Getting images…')];
-    if (!state()?.version_labels) {
+    if (this.chosen && !this.questions.length) return this.emptySet(target);
+    if (!state()?.version_labels && !this.chosen) {
       return [element('b', '', 'The grid comes with the first model that knows a label. '), element('span', '', 'Label some images on the Label tab first.')];
     }
     if (!this.questions.length) return [element('b', '', target ? `No open image is taken for ${target.name}. ` : 'No image is open. ')];
     if (!target) return [element('b', '', 'Choose a class above: what are they?')];
     const name = element('b', '', target.name);
     const left = this.marks.left(this.questions);
-    const more = left.open || left.other ? [element('span', 'grid-left', marked(left))] : [];
+    const more = left.open || left.other ? [element('span', 'grid-left', marked(left, this.correcting))] : [];
+    if (this.hidden) more.push(element('span', 'grid-keys', ` ${hiddenOnes(this.hidden, this.correcting)}`));
+    if (this.correcting) {
+      const keys = element('span', 'grid-keys', 'Mark them, then press a class key or choose above. ');
+      return [element('span', '', 'Labeled '), name, element('span', '', '. Is one of them something else? '), keys, ...more];
+    }
     if (this.alike) {
       const keys = element('span', 'grid-keys', 'Or choose another class above; Esc goes back. ');
       return [element('span', '', 'Like the image you chose. All '), name, element('span', '', '? Mark the others. '), keys, ...more];
     }
     const keys = element('span', 'grid-keys', 'Click, drag, or arrow keys and Space; a class key says what they are. ');
     return [element('span', '', 'All '), name, element('span', '', '? Mark the others. '), keys, ...more];
+  }
+
+  /** Why nothing of a set is in sight. */
+  emptySet(target) {
+    const left = Object.values(this.perClass).some((n) => n > 0);
+    const [taken, none] = this.correcting ? ['labeled as', 'None of them is labeled. '] : ['taken for', 'None of them is open any more. '];
+    const words = [element('b', '', left && target ? `None of them is ${taken} ${target.name}. ` : none)];
+    if (left) words.push(element('span', '', 'Choose another class above. '));
+    if (this.hidden) words.push(element('span', '', hiddenOnes(this.hidden, this.correcting)));
+    return words;
   }
 
   say(text) {
@@ -348,9 +420,19 @@ class Grid {
   }
 }
 
-function marked({ open, other }) {
-  const parts = [open ? `${number(open)} left open` : '', other ? `${number(other)} of another class` : ''];
+function marked({ open, other }, correcting) {
+  const parts = [open ? `${number(open)} ${correcting ? 'marked' : 'left open'}` : '', other ? `${number(other)} of another class` : ''];
   return parts.filter(Boolean).join(', ');
+}
+
+function corrections({ open, other }) {
+  if (open) return `What are the ${number(open)} marked?`;
+  return other ? `Correct ${number(other)}` : 'All right: go on';
+}
+
+function hiddenOnes(n, correcting) {
+  const why = correcting ? 'measure accuracy, are asked of several people, or were decided by a reviewer' : 'measure accuracy, or are asked of several people';
+  return `${number(n)} ${n === 1 ? 'is' : 'are'} never shown here: they ${why}.`;
 }
 
 /** What an answer carries of what the grid showed. */

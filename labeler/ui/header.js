@@ -10,6 +10,7 @@ const ACCURACY =
 const SAVED = 'Answers are stored by the server before they count as saved.';
 const UNSAVED =
   'The server does not answer. Your answers are kept in this tab and sent again until they are stored.';
+const PAUSED = 'Training is paused: labels still count and rank, gradient steps wait. Q on the Label tab resumes it.';
 const RESTART_SHOWN = 60; // seconds a restart of the trainer stays in sight
 const CALM = 600; // ms the save state stands still before it is read aloud
 
@@ -118,28 +119,29 @@ function showAway($) {
   $('.rate').textContent = '';
 }
 
-function showTrainer($, { trainer, version, version_labels: labels }) {
-  const [phase, text] = trainerState(trainer, version);
+function showTrainer($, { trainer, version, version_labels: labels, control }) {
+  const [phase, text] = trainerState(trainer, version, control.paused);
   const chip = $('.trainer');
   const restarted = trainer.restarts > 0 && trainer.restarted_ago !== null && trainer.restarted_ago < RESTART_SHOWN;
   chip.dataset.phase = phase;
   $('.trainer-text').textContent = text + (restarted && phase !== 'down' ? ' · restarted' : '');
   const known = version === null ? 'No version of the model yet.' : `Version ${version} learned from ${number(labels)} labels.`;
   const again = restarted ? `The trainer stopped and was started again (${trainer.restarts}×).` : '';
-  chip.title = [known, again, trainer.message].filter(Boolean).join(' ');
+  chip.title = [known, control.paused ? PAUSED : '', again, trainer.message].filter(Boolean).join(' ');
   const warming = phase === 'warm_up' && trainer.steps_total > 0;
   $('.warm').hidden = !warming;
   if (warming) $('.warm i').style.width = `${Math.min(100, (100 * trainer.step) / trainer.steps_total)}%`;
 }
 
 /** [phase, words for it]. */
-export function trainerState(trainer, version) {
+export function trainerState(trainer, version, paused) {
   const named = (text) => (version === null ? text : `${text} · v${version}`);
   if (!trainer.alive) {
     if (!trainer.wanted) return ['off', named('Trainer off')];
     return trainer.restarts ? ['down', named('Trainer restarting…')] : ['starting', named('Trainer starting…')];
   }
   const share = trainer.steps_total > 0 ? ` ${Math.min(100, Math.round((100 * trainer.step) / trainer.steps_total))}%` : '';
+  if (paused && trainer.phase !== 'failed') return ['paused', named(trainer.phase === 'paused' ? 'Paused' : 'Pausing…')];
   if (trainer.phase === 'idle' && trainer.message) return ['waiting', `Waiting: ${trainer.message}`];
   const texts = {
     starting: named('Trainer starting…'),
@@ -147,7 +149,7 @@ export function trainerState(trainer, version) {
     learning: named('Learning'),
     settling: named('Settling'),
     idle: named('Up to date'),
-    paused: named('Paused'),
+    paused: named('Resuming…'),
     failed: 'Trainer failed',
   };
   return [trainer.phase, texts[trainer.phase] ?? named(trainer.phase ?? 'Trainer')];

@@ -7,6 +7,7 @@ export const ACTIONS = [
   ['flag', 'f', 'Flag'],
   ['hints', 'm', 'Model hints'],
   ['zoom', 'z', 'Zoom'],
+  ['queue', 'q', 'What is asked next'],
 ];
 
 /** Keys that stay what they are, and the words for it. */

@@ -4,6 +4,8 @@ import { bus, call, firstState, state } from './api.js';
 import { drawChart, interval } from './chart.js';
 import { tile } from './classes.js';
 import { accuracyText, element, number, percent } from './dom.js';
+import { showChanges, showPace } from './pace.js';
+import { Scores } from './scores.js';
 
 const CHARTS = {
   accuracy: { series: ['gold', 'measured'], format: (share) => `${Math.round(100 * share)}%`, floor: 0, ceiling: 1 },
@@ -12,6 +14,20 @@ const CHARTS = {
   kl_z: { series: ['kl_z'], format: nats },
 };
 const MORE = 'The Imagine tab goes back to the first one.';
+const LOSSES = {
+  log_px: ['Reconstruction', (value) => -value],
+  kl_z: ['KL of z'],
+  kl_y: ['KL of y'],
+  supervised: ['Classification'],
+  contrast: ['Contrast'],
+  consistency: ['Consistency'],
+  propagation: ['Propagation'],
+  perceptual: ['Perceptual'],
+  cycle: ['Cycle'],
+  adversary: ['Adversary'],
+  critic: ['Critic'],
+};
+const OFTEN = 5000; // ms between two looks at figures that a ranking changes
 const TILE = 56; // pixels, at most
 
 let running = null;
@@ -30,22 +46,28 @@ export async function start(host) {
 
 class Learning {
   constructor(root) {
-    Object.assign(this, { root, versions: [], shown: undefined, along: null, fetching: false });
+    Object.assign(this, { root, versions: [], shown: undefined, fetched: 0, along: null, fetching: false });
+    this.scores = new Scores(root.querySelector('.scores'), state);
     root.querySelectorAll('[data-along]').forEach((button) => button.addEventListener('click', () => this.turn(button.dataset.along)));
   }
 
-  /** New state: the cheap parts at once, the curves only when there is a new version and somebody looks. */
+  /** New state: the cheap parts at once, the curves only when there is a new version or ranking and somebody looks. */
   async heed(known) {
     if (!this.root.offsetParent) return;
     this.bars(known);
     this.cards(known);
-    if (this.fetching || known.version === this.shown) return;
+    const now = `${known.version} ${known.ranking} ${known.counts.labeled}`;
+    const soon = known.version === this.version && performance.now() - this.fetched < OFTEN;
+    if (this.fetching || now === this.shown || soon) return;
     this.fetching = true;
     try {
-      this.versions = (await call('learning')).versions;
-      this.shown = known.version;
+      const { versions, scores, pace, changes } = await call('learning');
+      Object.assign(this, { versions, shown: now, version: known.version, fetched: performance.now() });
       this.cards(known);
       this.charts();
+      this.scores.show(scores);
+      showPace(this.root.querySelector('.pace'), pace);
+      showChanges(this.root.querySelector('.changes'), changes);
       this.gallery(state());
     } catch {
       // the header says that the server is away; the next state tries again
@@ -96,6 +118,24 @@ class Learning {
       drawChart(panel.querySelector('.chart'), series, { ...chart, along });
       if (name === 'accuracy') panel.querySelector('header p').textContent = accuracyNote(state()?.accuracy ?? []);
     }
+    this.losses();
+  }
+
+  /** Small multiples: a curve for each term of the loss that there is. */
+  losses() {
+    const panel = this.root.querySelector('.losses');
+    const series = Object.keys(LOSSES).map((term) => [term, this.loss(term)]);
+    const there = series.filter(([, points]) => points.length);
+    panel.hidden = !there.length;
+    const hosts = there.map(([term]) => multiple(LOSSES[term][0]));
+    panel.querySelector('.multiples').replaceChildren(...hosts);
+    there.forEach(([, points], i) => drawChart(hosts[i].querySelector('.chart'), [{ name: 'training', points }], { format: small, along: 'steps' }));
+  }
+
+  loss(term) {
+    const value = LOSSES[term][1] ?? ((one) => one);
+    const told = this.versions.filter(({ metrics }) => metrics.losses?.[term] !== undefined);
+    return told.map(({ steps, version, metrics }) => ({ x: steps, y: value(metrics.losses[term]), version }));
   }
 
   /** One value for each place on the axis: the newest version there. */
@@ -130,6 +170,14 @@ class Learning {
 
 function nats(value) {
   return value.toFixed(Math.abs(value) < 100 ? 1 : 0);
+}
+
+const small = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(2));
+
+function multiple(name) {
+  const made = element('div', 'multiple');
+  made.append(element('h3', '', name), element('div', 'chart'));
+  return made;
 }
 
 function card([title, value, note]) {

@@ -1,11 +1,18 @@
-"""The Learning tab: how the model came along, and what it believes each class looks like."""
+"""The Learning tab: how the model came along and does class by class, how fast people label, what an answer changed."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
+from fastapi import APIRouter, HTTPException, Request
 
+from labeler import flips
+from labeler.pace import pace
+from labeler.scores import cell, scores
+from labeler.ui.desk import HISTORY, Desk
 from labeler.ui.label import mounted
-from storage import Store
+from labeler.ui.signin import account_of
 
 MEASURES = (
     "elbo",
@@ -19,17 +26,60 @@ MEASURES = (
     "measured_n",
     "step_ms",
     "seconds",
+    "losses",
 )
+CURVE = 300  # versions of a curve: beyond, some in between are left out
+SHOWN = 80  # publications whose flips are shown
 
 
 def panel() -> gr.HTML:
-    """Key numbers, curves, labels of each class, generated images. It fetches its figures only while it is in sight."""
+    """Key numbers, curves, scores, pace, generated images. It fetches its figures only while it is in sight."""
     return mounted("learning", "lab-learning")
 
 
-def figures(store: Store) -> dict[str, Any]:
-    """All versions, oldest first, with the measures the curves are drawn from."""
-    return {"versions": [_version(version) for version in store.versions()]}
+def learning_routes(api: APIRouter, desk: Desk, who: Callable[[Request], str | None]) -> None:
+    """`who`: as the other routes tell whom a request is from."""
+    store = desk.project.store
+
+    @api.get("/learning")
+    def figures(request: Request) -> dict[str, Any]:
+        """All that the tab shows. How fast other people are only reviewers and admins are told."""
+        versions, published = store.versions(), desk.project.published()
+        speed, account = pace(store), account_of(request)
+        if account is not None and account.role == "annotator":
+            speed["people"] = [one for one in speed["people"] if one["annotator"] == account.name]
+        return {
+            "versions": [_version(version) for version in thinned(versions)],
+            "scores": scores(store, published),
+            "pace": speed,
+            "changes": [asdict(change) for change in flips.known(versions, published)[-SHOWN:]],
+        }
+
+    @api.get("/confused")
+    def confused(given: int, taken: int) -> dict[str, Any]:
+        """The labeled images behind a cell of the confusion matrix."""
+        known = {one.id for one in store.classes()}
+        if not {given, taken} <= known:
+            raise HTTPException(404, "There is no such class any more. Reload the page.")
+        return cell(store, desk.project.published(), given, taken)
+
+    @api.get("/changed")
+    def changed(request: Request) -> dict[str, Any]:
+        """What the newest answers of a person changed: sample id -> the publication that knew the answer first."""
+        name = who(request)
+        newest = store.events(annotator=name, newest_first=True, limit=HISTORY) if name else []
+        taught = {e.sample_id: e.id for e in reversed(newest) if e.kind == "label" and e.purpose == "learn"}
+        found = flips.of_answers(store, desk.project.published(), taught)
+        return {"changed": {str(sample_id): asdict(change) for sample_id, change in found.items()}}
+
+
+def thinned(versions: Sequence[Any], most: int = CURVE) -> list[Any]:
+    """Versions for a curve: all that have files, the newest ones, and of the others so many evenly spread."""
+    if len(versions) <= most:
+        return list(versions)
+    step = len(versions) / most
+    kept = {int(i * step) for i in range(most)} | set(range(len(versions) - most // 10, len(versions)))
+    return [version for i, version in enumerate(versions) if i in kept or not version.pruned]
 
 
 def _version(version: Any) -> dict[str, Any]:

@@ -95,11 +95,16 @@ export class Marks {
     this.set([this.at], !this.marks.has(id));
   }
 
-  /** A class for every image marked as wrong; for the one under the keys where there is none. */
-  mark(classId) {
+  /** A class for every image marked as wrong; for the one under the keys where there is none. The class asked about is
+   *  no mark. */
+  mark(classId, asked) {
     const open = this.tiles.filter((tile) => this.marks.get(Number(tile.dataset.sampleId)) === OPEN);
     const chosen = open.length ? open : this.tiles.slice(this.at, this.at + 1);
-    for (const tile of chosen) this.marks.set(Number(tile.dataset.sampleId), classId);
+    for (const tile of chosen) {
+      const id = Number(tile.dataset.sampleId);
+      if (classId === asked) this.marks.delete(id);
+      else this.marks.set(id, classId);
+    }
     this.changed();
   }
 
@@ -173,8 +178,9 @@ export class Marks {
     else this.box.removeAttribute('aria-activedescendant');
   }
 
-  /** Marks as they are; `sure` gives a sample's probability of the class asked about, to be written on its tile. */
-  paint(classes, sure) {
+  /** Marks as they are; `sure` gives a sample's probability of the class asked about, to be written on its tile.
+   *  `label`: the name of the class that all of them are labeled as, where they are. */
+  paint(classes, sure, label = '') {
     for (const tile of this.tiles) {
       const id = Number(tile.dataset.sampleId);
       const [mark, probability] = [this.marks.get(id), sure(id)];
@@ -182,9 +188,9 @@ export class Marks {
       const other = classes.find((one) => one.id === mark);
       tile.classList.toggle('wrong', mark !== undefined);
       tile.style.setProperty('--o', other?.colour ?? 'var(--bad)');
-      tile.querySelector('.grid-as').textContent = other?.name ?? '';
+      tile.querySelector('.grid-as').textContent = other?.name ?? (mark === OPEN ? '' : label);
       tile.setAttribute('aria-selected', String(mark !== undefined));
-      const word = mark === undefined ? '' : other ? `, marked as ${other.name}` : ', marked as wrong';
+      const word = mark === undefined ? label && `, labeled ${label}` : other ? `, marked as ${other.name}` : ', marked as wrong';
       tile.setAttribute('aria-label', `${tile.dataset.name}${word}`);
     }
   }

@@ -23,6 +23,7 @@ export class Queue {
     this.presses = [];
     this.latency = 100;
     this.stale = false;
+    this.kept = 1; // questions that stay when it is stale
     this.fresh = true; // nothing fetched yet: give back what an earlier life of this tab held
   }
 
@@ -62,6 +63,12 @@ export class Queue {
     this.wake();
   }
 
+  /** Something else is wanted: all that is held ahead is to be asked for anew. */
+  restart() {
+    this.kept = 0;
+    this.rerank();
+  }
+
   /** Asks at once, whatever the last answer was: something has changed. */
   wake() {
     this.resting = false;
@@ -73,13 +80,14 @@ export class Queue {
     if (this.busy || this.resting || (!this.stale && this.questions.length >= this.ahead())) return;
     this.busy = true;
     clearTimeout(this.timer);
-    const { stale } = this;
-    this.stale = false; // a ranking that comes out while the answer is under way makes it stale again
+    const { stale, kept } = this;
+    Object.assign(this, { stale: false, kept: 1 }); // a ranking that comes out meanwhile makes it stale again
     try {
-      await (stale && this.questions.length ? this.replaceAll() : this.more());
+      await (stale && this.questions.length ? this.replaceAll(kept) : this.more());
       this.tries = this.empty ? this.tries + 1 : 0;
     } catch {
       this.stale ||= stale;
+      this.kept = Math.min(this.kept, kept);
       this.tries += 1;
     }
     this.busy = false;
@@ -100,11 +108,11 @@ export class Queue {
   }
 
   /** The hand goes on with the old order until the new one is there; only then the rest is given back. */
-  async replaceAll() {
-    const answer = await this.timed({ n: this.ahead(), have: [...this.held(), ...this.ids().slice(0, 1)], replace: false });
-    this.questions = this.questions.slice(0, 1);
+  async replaceAll(kept) {
+    const answer = await this.timed({ n: this.ahead(), have: [...this.held(), ...this.ids().slice(0, kept)], replace: false });
+    this.questions = this.questions.slice(0, kept);
     this.add(answer);
-    this.empty = false;
+    this.empty = !this.questions.length;
     await this.release([...this.held(), ...this.ids()]);
   }
 

@@ -7,20 +7,24 @@ the server: a page left open must not send its labels to another project that wa
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from labeler.accounts import SignIns, annotator_name, must_be_told_apart
-from labeler.grid import MOST
+from labeler.control import change
+from labeler.grid import MOST, MOST_AMONG
+from labeler.narrowing import MOST_SELECTED
 from labeler.project import Project
-from labeler.ui import learning, pictures
+from labeler.ui import pictures
 from labeler.ui.desk import Desk
 from labeler.ui.imagine import drawn, imagine_routes
+from labeler.ui.learning import learning_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
@@ -53,13 +57,18 @@ class Refill(Message):
 
 
 class GridOf(Message):
-    """Images to be decided together: those taken for a class, or those like one of them."""
+    """Images to be decided together: those taken for a class, or those like one of them.
+
+    `among`: only these, and with `decided` the labeled ones of them instead of the open ones.
+    """
 
     n: int = Field(ge=1, le=MOST)
     class_id: int | None = None
     order: Literal["certain", "doubtful"] = "certain"
     seen: list[SampleId] = Field([], max_length=10_000)
     alike: SampleId | None = None
+    among: list[SampleId] | None = Field(None, max_length=MOST_AMONG)
+    decided: bool = False
 
 
 class Holding(Message):
@@ -100,9 +109,24 @@ class OwnKeys(BaseModel):
     keys: dict[KeyTarget, Annotated[str, Field(max_length=2)]] = Field(max_length=1000)
 
 
-class Choice(BaseModel):
+class Wanted(Message):
+    """What one person wants to be asked. What is left out stays as it is; null lifts it."""
+
+    sample_ids: list[SampleId] | None = Field(None, max_length=MOST_SELECTED)
+    title: str = Field("", max_length=80)
+    class_id: int | None = None
+    newest: bool = False
+
+
+class Controlled(BaseModel):
+    """How images are asked of everybody, and whether the model trains (control.py). What is left out stays as it is."""
+
     project: str
-    acquisition: str
+    paused: StrictBool = False
+    acquisition: str = ""
+    random_share: float = 0
+    measure_share: float = 0
+    diversity: float = 1
 
 
 def routes(
@@ -124,6 +148,7 @@ def routes(
     waiting = Waiting(desk)
     _settings(api, desk, waiting)
     _pictures(api, desk)
+    learning_routes(api, desk, _who)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
     imagine_routes(api, desk, _name, _same_project_and_name)
     return api
@@ -137,15 +162,24 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
         name = _same_project_and_name(desk, body.project, request)
         questions = desk.ask(name, body.client, body.n, body.have, body.replace)
         if questions:
-            return {"questions": questions, "elsewhere": 0, "answered": 0}
+            return {"questions": questions, "elsewhere": 0, "answered": 0, "narrowed": False}
         answered = desk.project.store.answered_by(name)
-        return {"questions": [], "elsewhere": desk.elsewhere(name, body.client), "answered": answered}
+        narrowed = desk.project.narrowings.of(name).narrows
+        return {
+            "questions": [],
+            "elsewhere": desk.elsewhere(name, body.client),
+            "answered": answered,
+            "narrowed": narrowed,
+        }
 
     @api.post("/grid")
     def grid(body: GridOf, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
+        if body.decided and (body.among is None or body.alike is not None):
+            raise HTTPException(422, "Decided images are among given ones: send their ids, and no image to be like.")
+        what = body.model_dump(exclude={"project", "client"})
         try:
-            return desk.grid(name, body.client, body.n, body.class_id, body.order, body.seen, body.alike)
+            return desk.grid(name, body.client, **what)
         except KeyError as problem:
             raise HTTPException(404, str(problem.args[0])) from None
 
@@ -184,6 +218,7 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
             "annotator": who,
             "role": role,
             "keys": desk.keys(who) if who else {},
+            "queue": desk.narrowing(who) if who else {},
             "to_review": None if role == "annotator" else waiting.count(),
         }
 
@@ -205,18 +240,28 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
         desk.choose_keys(_same_project_and_name(desk, body.project, request), dict(body.keys))
         return {"keys": body.keys}
 
-    @api.post("/acquisition")
-    def acquisition(body: Choice, request: Request) -> dict[str, Any]:
+    @api.post("/queue")
+    def queue(body: Wanted, request: Request) -> dict[str, Any]:
+        name = _same_project_and_name(desk, body.project, request)
+        changes = body.model_dump(include=body.model_fields_set - {"project", "client"})
+        if "sample_ids" in changes and changes["sample_ids"] is None:
+            changes["selected"] = changes.pop("sample_ids")
+        try:
+            return desk.narrow(name, body.client, changes)
+        except KeyError as problem:
+            raise HTTPException(404, str(problem.args[0])) from None
+        except ValueError as problem:
+            raise HTTPException(422, str(problem)) from None
+
+    @api.post("/control")
+    def control(body: Controlled, request: Request) -> dict[str, Any]:
         must_be(request, "admin")
         _same_project_and_name(desk, body.project, request)
-        if body.acquisition not in desk.acquisitions:
-            raise HTTPException(422, f"Unknown acquisition; this version knows {', '.join(desk.acquisitions)}.")
-        desk.project.store.set_setting("acquisition", body.acquisition)
-        return {"acquisition": body.acquisition}
-
-    @api.get("/learning")
-    def curves() -> dict[str, Any]:
-        return learning.figures(desk.project.store)
+        try:
+            now = change(desk.project.store, body.model_dump(include=body.model_fields_set - {"project"}))
+        except ValueError as problem:
+            raise HTTPException(422, str(problem)) from None
+        return {"control": asdict(now)}
 
 
 def _pictures(api: APIRouter, desk: Desk) -> None:

@@ -97,6 +97,7 @@ export class Stage {
       if (target.textContent !== word) target.textContent = word; // said anew, it would be read aloud anew
       target.hidden = !word;
     }
+    this.message.querySelector('.lift').hidden = true;
     this.message.hidden = false;
   }
 

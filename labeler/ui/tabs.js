@@ -13,6 +13,9 @@ export function followTabs() {
   show();
 }
 
+/** Goes to the tab of this name, as a click on it does. */
+export const openTab = (name) => tabs().find((one) => nameOf(one) === name)?.click();
+
 function show() {
   const tab = tabs().find((one) => nameOf(one) === wanted());
   if (tab && tab.getAttribute('aria-selected') !== 'true') tab.click();
