@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from labeler.accounts import SignIns
 from labeler.project import Project
-from labeler.ui import label, learning, review
+from labeler.ui import label, learning, map, review
 from labeler.ui.guard import Guard, no_database
 from labeler.ui.routes import routes
 
@@ -23,6 +23,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/dialogs.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/grid.css">
+<link rel="stylesheet" href="/labeler/ui/map.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
 <link rel="stylesheet" href="/labeler/ui/review.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
@@ -73,6 +74,8 @@ def _shell(name: str) -> gr.Blocks:
                 label.canvas()
             with gr.Tab("Grid", id="grid"):
                 label.grid()
+            with gr.Tab("Map", id="map"):
+                map.panel()
             with gr.Tab("Learning", id="learning"):
                 learning.panel()
             with gr.Tab("Review", id="review", elem_id="lab-tab-review"):

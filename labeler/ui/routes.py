@@ -20,6 +20,7 @@ from labeler.grid import MOST, MOST_AMONG
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
+from labeler.ui.map import map_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, must_be, sign_in_routes
 from storage import NewEvent
@@ -129,6 +130,7 @@ def routes(
     waiting = Waiting(desk)
     _settings(api, desk, waiting)
     _pictures(api, desk)
+    map_routes(api, desk)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
     return api
 
