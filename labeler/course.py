@@ -274,9 +274,9 @@ class Course:
             if (made := self.mapmaker.take()) is not None:
                 learning.put_map(made)
             learner = learning.learner
-            wanted = self.store.setting("map", True) and not self._paused()
-            ready = wanted and learning.home is not None and not learner.warming_up
-            if ready and self.mapmaker.is_due(learning.map, learner.step, idle):
+            ready = learning.home is not None and not learner.warming_up
+            due = ready and self.mapmaker.is_due(learning.map, learner.step, idle)
+            if due and self.store.setting("map", True) and not self._paused():
                 newest = self.report.info["version"]
                 self.mapmaker.begin(learner.features.components(), learning.map, newest, learner.step)
         except OSError:

@@ -112,6 +112,7 @@ class Mapmaker:
             [sys.executable, "-P", "-m", "labeler.projection", str(self._draft)],
             stdin=subprocess.PIPE,  # closes when this process ends, however it ends
             env={**os.environ, **ONE_THREAD},
+            start_new_session=True,  # Ctrl-C is for the trainer, which ends this one
         )
         self._waits = threading.Thread(target=self._wait, args=[self._process], name="mapmaker", daemon=True)
         self._waits.start()

@@ -1,4 +1,4 @@
-// Draws points: by WebGL, or where there is none pixel by pixel.
+// Draws points: by WebGL, or pixel by pixel where there is no graphics card. There WebGL would be the slower one by far.
 
 const VERTEX = `#version 300 es
 in vec2 place;
@@ -23,7 +23,9 @@ void main() {
 
 /** What draws on this canvas: `places`, `colours` and `order` say what, `draw` draws the part in sight. */
 export function brush(canvas) {
-  const gl = canvas.getContext('webgl2', { antialias: false, powerPreference: 'low-power' });
+  const evenSlow = localStorage.getItem('labeler.map.webgl') === 'even slow';
+  const wanted = { antialias: false, powerPreference: 'low-power', failIfMajorPerformanceCaveat: !evenSlow };
+  const gl = canvas.getContext('webgl2', wanted);
   return gl ? new GpuBrush(gl) : new PixelBrush(canvas.getContext('2d'));
 }
 

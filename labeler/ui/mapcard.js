@@ -5,6 +5,7 @@ import { element, percent } from './dom.js';
 
 const WAIT = 30; // ms that a pointer rests before its image is fetched
 const GAP = 16;
+const NARROW = 520; // pixels; a card beside a point would cover what is around it
 const KEPT = 500; // images of which is remembered what was told
 const WORDS = { open: 'Not labeled', skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged', disputed: 'People disagree' };
 
@@ -81,6 +82,11 @@ export class MapCard {
     Object.assign(ring.style, { width: `${size}px`, height: `${size}px`, left: `${x - size / 2}px`, top: `${y - size / 2}px` });
     box.classList.remove('out');
     const { offsetWidth: width, offsetHeight: height } = box;
+    if (plane.width < NARROW) {
+      const opposite = y > plane.height / 2 ? GAP / 2 : plane.height - height - GAP / 2;
+      box.style.transform = `translate(${GAP / 2}px, ${Math.round(opposite)}px)`;
+      return;
+    }
     const left = x + GAP + width < plane.width ? x + GAP : Math.max(0, x - GAP - width);
     const top = Math.min(Math.max(0, y - height / 2), Math.max(0, plane.height - height));
     box.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;

@@ -142,11 +142,13 @@ export class Plane {
 
   draw() {
     if (this.due || !this.width) return;
-    this.due = requestAnimationFrame(() => {
-      this.due = 0;
-      this.brush.draw(this);
-      this.moved();
-    });
+    this.due = requestAnimationFrame(() => this.redraw());
+  }
+
+  redraw() {
+    this.due = 0;
+    this.brush.draw(this);
+    this.moved();
   }
 }
 
