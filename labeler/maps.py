@@ -143,7 +143,8 @@ class Mapmaker:
             self._waits.join()
 
     def close(self) -> None:
-        """End the one that is being made."""
+        """End the one that is being made; it may be begun again at once."""
+        self._tried = -1
         if self._process is None or self._draft is None:
             return
         self._process.kill()

@@ -137,7 +137,7 @@ def main(draft: Path) -> int:
 
 
 def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not through sys.stdin, whose lock would be held while this process ends
         pass
     os._exit(0)
 

@@ -112,6 +112,7 @@ def test_a_map_that_cannot_be_made_or_is_not_wanted_leaves_nothing(tmp_path: Pat
     maker.begin(three_groups(), None, 1, 20)
     maker.close()
     assert not maker.busy
+    assert maker.is_due(None, 20, idle=False)
     assert list((tmp_path / "cache").iterdir()) == []
 
 

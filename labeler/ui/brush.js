@@ -1,5 +1,7 @@
 // Draws points: by WebGL, or pixel by pixel where there is no graphics card. There WebGL would be the slower one by far.
 
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // WebGL without a card is much slower than pixels
+
 const VERTEX = `#version 300 es
 in vec2 place;
 in vec4 colour;
@@ -23,10 +25,18 @@ void main() {
 
 /** What draws on this canvas: `places`, `colours` and `order` say what, `draw` draws the part in sight. */
 export function brush(canvas) {
-  const evenSlow = localStorage.getItem('labeler.map.webgl') === 'even slow';
-  const wanted = { antialias: false, powerPreference: 'low-power', failIfMajorPerformanceCaveat: !evenSlow };
-  const gl = canvas.getContext('webgl2', wanted);
+  const wanted = hasCard() || localStorage.getItem('labeler.map.webgl') === 'even slow';
+  const gl = wanted && canvas.getContext('webgl2', { antialias: false });
   return gl ? new GpuBrush(gl) : new PixelBrush(canvas.getContext('2d'));
+}
+
+/** Whether WebGL is there and drawn by a graphics card, asked of a canvas that is thrown away. */
+function hasCard() {
+  const gl = document.createElement('canvas').getContext('webgl2');
+  if (!gl) return false;
+  const name = gl.getParameter(gl.getExtension('WEBGL_debug_renderer_info')?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER);
+  gl.getExtension('WEBGL_lose_context')?.loseContext();
+  return !SOFTWARE.test(name);
 }
 
 class GpuBrush {
@@ -113,12 +123,16 @@ class PixelBrush {
     const disc = discOf(plane.radius(), width);
     const reach = Math.ceil(plane.radius());
     const [left, top] = [width / 2 - plane.x * plane.scale, height / 2 + plane.y * plane.scale];
-    for (const i of this.indices) {
-      const x = Math.round(left + this.xy[2 * i] * plane.scale);
-      const y = Math.round(top - this.xy[2 * i + 1] * plane.scale);
+    const { indices, xy, rgba } = this;
+    const { scale } = plane;
+    for (let k = 0; k < indices.length; k++) {
+      const i = indices[k];
+      const x = Math.floor(left + xy[2 * i] * scale + 0.5);
+      const y = Math.floor(top - xy[2 * i + 1] * scale + 0.5);
       if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
       const at = y * width + x;
-      for (const offset of disc) pixels[at + offset] = this.rgba[i];
+      const colour = rgba[i];
+      for (let d = 0; d < disc.length; d++) pixels[at + disc[d]] = colour;
     }
     this.context.putImageData(this.image, 0, 0);
   }
@@ -131,5 +145,5 @@ function discOf(radius, width) {
   for (let dy = -reach; dy <= reach; dy++) {
     for (let dx = -reach; dx <= reach; dx++) if (dx * dx + dy * dy < radius * radius) offsets.push(dy * width + dx);
   }
-  return offsets;
+  return Int32Array.from(offsets);
 }
