@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test test-deep check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page
+.PHONY: install demo test test-deep check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page bench-map
 
 install: $(VENV)/.installed
 
@@ -79,3 +79,7 @@ bench-crash: install
 # From a key to the next image in Chromium, beside a page of plain components: docs/benchmarks/page.md. Some ten minutes.
 bench-page: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_page.py $(PRESSES)
+
+# Frames while the map of 60,000 images is dragged and zoomed: docs/benchmarks/map.md. A minute or two.
+bench-map: install
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_map.py $(IMAGES)

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from labeler import heads
+from labeler.maps import DRAFT as MAP_DRAFT
 from labeler.mend import drop_version, put_back, remove
 from labeler.published import ARRAYS, DRAFT, MODEL, RANKING_DRAFT
 from labeler.working import STALE_SECONDS, drafts, stale_caches
@@ -123,8 +124,9 @@ def of_models(folder: Path, store: Store, rests: bool) -> Iterator[Finding]:
         for path in there:
             if path not in known:
                 yield _unpublished(folder, store, path)
-            for draft in path.glob(f"{RANKING_DRAFT}*"):
-                yield _left(folder, draft, "half a ranking", alone=True)
+            for prefix, what in ((RANKING_DRAFT, "half a ranking"), (MAP_DRAFT, "half a map")):
+                for draft in path.glob(f"{prefix}*"):
+                    yield _left(folder, draft, what, alone=True)
         for draft in sorted((folder / "models").glob(f"{DRAFT}*")):
             yield _left(folder, draft, "half a version", alone=True)
 

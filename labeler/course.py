@@ -14,6 +14,7 @@ from typing import Any
 from labeler.control import control_of
 from labeler.learning import Learning
 from labeler.lookout import Lookout
+from labeler.maps import Mapmaker
 from labeler.outage import heard
 from labeler.project import Project
 from labeler.published import clear_drafts
@@ -110,15 +111,18 @@ def _until_done(project: Project, report: Report, until_settled: bool, on_progre
     ranker = Ranker(project.store, lambda: course.learning if course else None, lookout, report.lost)
     lookout.start()
     ranker.start()
+    mapmaker = Mapmaker(project.folder / "cache", lookout.tell)
     try:
         while True:
             learning = _when_ready(project, report, lookout, until_settled)
-            course = Course(project, learning, report, on_progress, lookout)
+            mapmaker.close()  # one that was begun lacks the images that were added
+            course = Course(project, learning, report, on_progress, lookout, mapmaker)
             if not course.run(until_settled):
                 return
             # images were added: begin again on all of them, from the newest version
     finally:
         report.lost.set()
+        mapmaker.close()
         lookout.join(5)
         ranker.join(5)
 
@@ -152,9 +156,11 @@ class Course:
         report: Report,
         on_progress: Progress | None = None,
         lookout: Lookout | None = None,
+        mapmaker: Mapmaker | None = None,
     ):
         self.project, self.store, self.learning, self.report = project, project.store, learning, report
         self.on_progress, self.lookout = on_progress, lookout or Lookout(project.store, report.lost)
+        self.mapmaker = mapmaker
         self.began_at_step = 0  # after the last divergence
         self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = self.publishing = 0.0  # when the newest version was out, and the seconds it took
@@ -172,6 +178,7 @@ class Course:
         self.learning.sync()
         while not self.report.lost.is_set():
             seen = self.lookout.news
+            self._map(idle=False)
             try:
                 if not self._follow_classes():
                     return True
@@ -184,7 +191,9 @@ class Course:
                 self._roll_back(str(e))
                 continue
             paused = self._paused()
+            self._map(idle=True)
             if until_settled and not paused:
+                self._last_map()
                 return False
             self.say("paused" if paused else "idle")
             if self._outgrown():
@@ -283,6 +292,29 @@ class Course:
         self.learning.sync()
         self._publish()
         return True
+
+    def _map(self, idle: bool) -> None:
+        """Publish a map that is ready; have one made where it is due."""
+        learning = self.learning
+        if self.mapmaker is None:
+            return
+        try:
+            if (made := self.mapmaker.take()) is not None:
+                learning.put_map(made)
+            learner = learning.learner
+            ready = learning.home is not None and not learner.warming_up
+            due = ready and self.mapmaker.is_due(learning.map, learner.step, idle)
+            if due and self.store.setting("map", True) and not self._paused():
+                newest = self.report.info["version"]
+                self.mapmaker.begin(learner.features.components(), learning.map, newest, learner.step)
+        except OSError:
+            log.exception("The map could not be made or written.")
+
+    def _last_map(self) -> None:
+        """What is being made is waited for: nobody comes to publish it later."""
+        if self.mapmaker is not None:
+            self.mapmaker.wait()
+            self._map(idle=False)
 
     def _warm_up(self) -> None:
         """A slice of the warm-up. Labels given meanwhile are learned from at once and published now and then."""

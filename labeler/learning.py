@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labeler import published
+from labeler import maps, published
 from labeler.control import control_of
 from labeler.flips import Flips, as_rows
 from labeler.scores import measured_labels
@@ -90,6 +90,8 @@ class Learning:
         self.published_event_id = 0  # the newest event that the newest version knows
         self.published_how = "", 1.0  # acquisition and diversity that its ranking goes by
         self.flips = Flips(self.store)
+        self.home: Path | None = None  # folder of the newest version that was published here
+        self.map: maps.Map | None = None  # the newest, with a row for each image
         self.seconds = 0.0  # spent on steps, by this process
 
     def _positions(self, sample_ids: np.ndarray) -> np.ndarray:
@@ -114,6 +116,7 @@ class Learning:
             self.learner.resume(model.vae, row.steps, self._sources(before), model.mixtures)
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
+        self.map = self._map_of(self.project.folder / row.folder)
         self.sync()
         self.learned_event_id = row.metrics["learned_event_id"]
         since = np.unique([e.sample_id for e in self.store.events(after=self.learned_event_id)]).astype(np.int64)
@@ -255,6 +258,12 @@ class Learning:
         changes = self.flips.version(
             home, self.sample_ids, self.taken_for(probs), self.last_event_id, learner.step, labels
         )
+
+        def save(path: Path) -> None:
+            model.save(path)
+            if self.map is not None:
+                maps.write(path.parent, self.map)
+
         published.publish(
             self.project.folder,
             self.store,
@@ -273,8 +282,9 @@ class Learning:
                 "embeddings": learner.features.latents(vae)[0].astype(np.float16),
                 "generated": as_pictures(model.strip(STRIP), self.images),
             },
-            save_model=model.save,
+            save_model=save,
         )
+        self.home = home
         published.prune(self.project.folder, self.store)
         self.published_event_id, self._published_at_step = self.last_event_id, learner.step
         self.published_how = how
@@ -284,6 +294,23 @@ class Learning:
     def taken_for(self, probs: np.ndarray) -> np.ndarray:
         """Class ids (N,) of the likeliest classes."""
         return np.array(self.class_ids, np.int64)[probs.argmax(1)]
+
+    def _map_of(self, files: Path) -> maps.Map | None:
+        """The map beside a published version, with room for the images imported since."""
+        try:
+            ids = np.load(files / "sample_ids.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        found = maps.read(files, len(ids))
+        return None if found is None else found.of(ids, self.sample_ids)
+
+    def put_map(self, made: maps.Map) -> None:
+        """A new map: beside the newest version now, and beside every one to come."""
+        if len(made.places) != len(self.sample_ids):  # it was begun before images were added
+            return
+        self.map = made
+        if self.home is not None:
+            maps.write(self.home, made)
 
     def model(self, vae: SSVAE) -> checkpoint.Model:
         """The published weights as everybody else sees them."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from storage import Store, Version
 
 RANKING, MODEL = "ranking.npz", "model.safetensors"
+MAP = "map.npz"  # beside them, once there is one: see maps.py
 DRAFT, RANKING_DRAFT = ".draft-", ".ranking-"
 ARRAYS = ("sample_ids", "probs", "scores", "ranking", "embeddings", "generated")
 
@@ -235,7 +236,7 @@ def prune(folder: Path, store: "Store") -> None:
             store.drop_version(v.version)
             shutil.rmtree(files, ignore_errors=True)
             continue
-        for name in (RANKING, *(f"{array}.npy" for array in ARRAYS if array != "generated")):
+        for name in (RANKING, MAP, *(f"{array}.npy" for array in ARRAYS if array != "generated")):
             (files / name).unlink(missing_ok=True)
 
 

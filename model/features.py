@@ -6,6 +6,7 @@ rows that are oldest, and applies the newest classification layer to all of them
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from model.device import Device
 from model.ssvae import SSVAE, VAEConfig
@@ -98,6 +99,18 @@ class Features:
         h = (self.h if positions is None else self.h[torch.from_numpy(positions)]).to(self.device.torch)
         logits = torch.cat([vae.classifier(part.float()) for part in h.split(20_000)])
         return logits.softmax(1).cpu().numpy()
+
+    @torch.inference_mode()
+    def components(self, n: int = 50) -> np.ndarray:
+        """The first n principal components of h, centred and of length one as in the graph: float16 (N, <= n)."""
+        mean = torch.stack([part.float().sum(0) for part in self.h.split(CHUNK)]).sum(0) / len(self.h)
+        covariance = torch.zeros(len(mean), len(mean))
+        for part in self.h.split(20_000):
+            directions = F.normalize(part.float() - mean, dim=1)
+            covariance += directions.T @ directions / len(self.h)
+        axes = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :n]  # the largest first
+        parts = [F.normalize(part.float() - mean, dim=1) @ axes for part in self.h.split(20_000)]
+        return torch.cat(parts).half().numpy()
 
     @torch.inference_mode()
     def latents(self, vae: SSVAE, positions: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -248,4 +248,5 @@ def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iter
         p.import_(tmp_path / "gold.npz", gold=True)
         p.import_(tmp_path / "pool.npz")
         p.store.set_setting("learner", QUICK)
+        p.store.set_setting("map", False)
         yield p

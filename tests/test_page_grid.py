@@ -233,9 +233,9 @@ def test_marked_ones_of_a_labeled_set_get_another_class_and_the_others_stay_as_t
     primary = page.locator(".grid-actions .primary")
     expect(primary).to_contain_text("All right: go on")
     page.keyboard.press("Space")
-    expect(primary).to_contain_text("What are the 1 marked?")
+    expect(primary).to_contain_text("What is the marked one?")
     page.keyboard.press("Enter")  # does not say what it is
-    expect(page.locator(".grid-ask")).to_have_attribute("data-said", re.compile("What are the 1 marked"))
+    expect(page.locator(".grid-ask")).to_have_attribute("data-said", re.compile("What is the marked one"))
     assert project.store.labels() == before
     page.locator('.grid-class[data-class-id="7"]').click()  # a class above says it, as its key does
     page.keyboard.press("ArrowRight")

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from labeler.accounts import SignIns
 from labeler.project import Project
-from labeler.ui import imagine, label, learning, review
+from labeler.ui import imagine, label, learning, map, review
 from labeler.ui.guard import Guard, no_database
 from labeler.ui.routes import routes
 
@@ -23,6 +23,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/dialogs.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/grid.css">
+<link rel="stylesheet" href="/labeler/ui/map.css">
 <link rel="stylesheet" href="/labeler/ui/imagine.css">
 <link rel="stylesheet" href="/labeler/ui/blind.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
@@ -76,6 +77,8 @@ def _shell(name: str) -> gr.Blocks:
                 label.canvas()
             with gr.Tab("Grid", id="grid"):
                 label.grid()
+            with gr.Tab("Map", id="map"):
+                map.panel()
             with gr.Tab("Imagine", id="imagine"):
                 imagine.panel()
             with gr.Tab("Learning", id="learning"):

@@ -120,8 +120,10 @@ class Grid {
 
   async renew() {
     if (!this.shown || document.visibilityState !== 'visible' || !this.questions.length || this.correcting) return;
-    const mine = this.questions.map((question) => question.sample_id);
+    const { questions } = this;
+    const mine = questions.map((question) => question.sample_id);
     const { held } = await this.post('renew', { sample_ids: mine }).catch(() => ({ held: mine }));
+    if (questions !== this.questions) return; // others are in sight by now
     this.questions = this.questions.filter((question) => held.includes(question.sample_id));
     this.marks.keep(held);
     this.paint();
@@ -133,7 +135,7 @@ class Grid {
   confirm() {
     if (this.busy || !this.questions.length || this.target() === null) return;
     const { open } = this.marks.left(this.questions);
-    if (this.correcting && open) return this.say(`What are the ${number(open)} marked? Press a class key, or choose above.`);
+    if (this.correcting && open) return this.say(`${whatAre(open)} Press a class key, or choose above.`);
     const decided = this.questions.map((question) => [question, this.marks.as(question.sample_id, this.target())]);
     const asked = this.correcting ? this.target() : null; // what keeps its label is not labeled once more
     this.answer(decided.filter(([, classId]) => classId !== asked && classId !== null));
@@ -425,8 +427,10 @@ function marked({ open, other }, correcting) {
   return parts.filter(Boolean).join(', ');
 }
 
+const whatAre = (n) => (n === 1 ? 'What is the marked one?' : `What are the ${number(n)} marked?`);
+
 function corrections({ open, other }) {
-  if (open) return `What are the ${number(open)} marked?`;
+  if (open) return whatAre(open);
   return other ? `Correct ${number(other)}` : 'All right: go on';
 }
 

@@ -25,6 +25,7 @@ from labeler.ui import pictures
 from labeler.ui.desk import Desk
 from labeler.ui.imagine import drawn, imagine_routes
 from labeler.ui.learning import learning_routes
+from labeler.ui.map import map_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
@@ -149,6 +150,7 @@ def routes(
     _settings(api, desk, waiting)
     _pictures(api, desk)
     learning_routes(api, desk, _who)
+    map_routes(api, desk)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
     imagine_routes(api, desk, _name, _same_project_and_name)
     return api
