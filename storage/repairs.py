@@ -10,13 +10,18 @@ from sqlalchemy import Connection, or_, select
 from storage.classes import KEPT, derived_classes
 from storage.database import Database
 from storage.dialects import insert
-from storage.migrations import m0001_first, m0003_class_events, m0004_overlap
+from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0005_guidelines
 from storage.states import derive_states, derived, derived_open, rules_at
 from storage.tables import classes, events, imports, leases, open_answers, processes, sample_states, samples
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
-MADE_BY = (*m0001_first.STATEMENTS, *m0003_class_events.STATEMENTS, *m0004_overlap.STATEMENTS)
-KEPT_TABLES = ("events", "class_events", "overlap_events")
+MADE_BY = (
+    *m0001_first.STATEMENTS,
+    *m0003_class_events.STATEMENTS,
+    *m0004_overlap.STATEMENTS,
+    *m0005_guidelines.STATEMENTS,
+)
+KEPT_TABLES = ("events", "class_events", "overlap_events", "guideline_events")
 TRIGGERS = {f"{table}_keep_{how}" for table in KEPT_TABLES for how in ("update", "delete")}
 
 

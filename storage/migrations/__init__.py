@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from storage.migrations import m0001_first, m0002_groups, m0003_class_events, m0004_overlap
+from storage.migrations import m0001_first, m0002_groups, m0003_class_events, m0004_overlap, m0005_guidelines
 
 Migration = Callable[[Connection], None]
 
@@ -14,6 +14,7 @@ MIGRATIONS: list[Migration] = [
     m0002_groups.upgrade,
     m0003_class_events.upgrade,
     m0004_overlap.upgrade,
+    m0005_guidelines.upgrade,
 ]
 
 
