@@ -57,5 +57,5 @@ function summary({ answers, n, unit }, minutes) {
   const took = minutes < 1 ? `${Math.max(1, Math.round(60 * minutes))} s` : `${Math.round(minutes)} min`;
   const each = answers ? `, ${((60 * minutes) / answers).toFixed(1)} s each` : '';
   const title = unit === 'labels' ? `${n} answers: that was the goal` : `${n} minutes: that was the goal`;
-  return [title, `${answers} answers in ${took}${each}. Go on as long as you like.`];
+  return [title, `${answers} ${answers === 1 ? 'answer' : 'answers'} in ${took}${each}. Go on as long as you like.`];
 }

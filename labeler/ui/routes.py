@@ -20,6 +20,7 @@ from labeler.grid import MOST
 from labeler.project import Project
 from labeler.ui import learning, pictures
 from labeler.ui.desk import Desk
+from labeler.ui.manage import class_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, must_be, sign_in_routes
 from storage import NewEvent
@@ -86,7 +87,10 @@ class Operation(BaseModel):
 
 
 class Commit(Message):
+    """`annotator`: who gave these answers. One that another person's cookie comes with is not stored as theirs."""
+
     operations: list[Operation] = Field(max_length=500)
+    annotator: str | None = Field(None, max_length=200)
 
 
 class Name(BaseModel):
@@ -125,6 +129,7 @@ def routes(
     _settings(api, desk, waiting)
     _pictures(api, desk)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
+    class_routes(api, desk, _same_project_and_name)
     return api
 
 
@@ -151,6 +156,8 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     @api.post("/commit")
     def commit(body: Commit, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
+        if body.annotator not in (None, name):
+            raise HTTPException(401, f"These answers are {body.annotator}'s, and {name} is labeling here now.")
         events = [
             NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
         ]
