@@ -62,6 +62,11 @@ def test_in_with_the_password_and_out_again(project: Project, visit: Visitors) -
     all_saved(page)
     assert labels_of(project) == [("ann", sample_id) for sample_id in labeled]
     expect(page.locator("#lab-tabs, .lab").locator("select").first).to_be_disabled()
+    page.get_by_role("tab", name="Classes").click()
+    expect(page.locator(".row-colour").first).to_be_disabled()
+    expect(page.get_by_role("textbox", name="Guideline")).not_to_be_editable()
+    for selector in (".manage-add", ".deal-keys", ".one-images", ".one-merge", ".one-archive"):
+        expect(page.locator(selector)).to_be_hidden()
 
     page.click(".top .person")
     expect(page).to_have_url(f"{visit.url}/labeler/signin")

@@ -29,6 +29,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/grid.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
 <link rel="stylesheet" href="/labeler/ui/manage.css">
+<link rel="stylesheet" href="/labeler/ui/one.css">
 <link rel="stylesheet" href="/labeler/ui/review.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">

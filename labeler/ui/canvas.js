@@ -4,8 +4,7 @@ import { Answers } from './answers.js';
 import { bus, firstState, state, tell } from './api.js';
 import { Classes } from './classes.js';
 import { Controls } from './controls.js';
-import { askGoal, askName, help } from './dialogs.js';
-import { element } from './dom.js';
+import { askName, help } from './dialogs.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
 import { Film } from './film.js';
@@ -15,9 +14,10 @@ import { Guide } from './guide.js';
 import { claim, Keep } from './holder.js';
 import { Keys, shown } from './keys.js';
 import { Outbox } from './outbox.js';
+import { operation, plain, withoutHints } from './question.js';
 import { Queue } from './queue.js';
 import { Remap } from './remap.js';
-import { operation, Server } from './server.js';
+import { Server } from './server.js';
 import { Sketches } from './sketches.js';
 import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
@@ -58,7 +58,7 @@ class Canvas {
     this.elsewhere = 0; // open images on other screens, as the newest empty refill told
     this.waiting = 0; // and images that this person answered and others are still to answer
     this.keys = new Keys(known.classes, known.keys);
-    this.sitting = new Sitting(keep, (words) => this.congratulate(words));
+    this.sitting = new Sitting(root, keep);
     this.server = new Server(this);
     this.stage = new Stage(root);
     this.classes = new Classes(root, this.withKeys(known.classes), (classId) => this.answer('label', classId));
@@ -381,38 +381,8 @@ class Canvas {
     help(this.root, (name) => shown(this.keys.of.get(name)));
   }
 
-  askGoal() {
-    askGoal(this.root, this.sitting.goal, (unit, n) => {
-      this.sitting.aim(unit, n);
-      this.congratulate(null);
-    });
-  }
-
-  /** The goal is reached: said once, over the image's edge, and nothing is interrupted. null takes it away. */
-  congratulate(words) {
-    const note = this.root.querySelector('.goal-note');
-    note.replaceChildren();
-    if (!words) return;
-    const close = element('button', 'close', '×');
-    close.type = 'button';
-    close.setAttribute('aria-label', 'Close');
-    close.addEventListener('click', () => note.replaceChildren());
-    note.append(element('b', '', words[0]), element('span', '', words[1]), close);
-  }
-
   say(text) {
     this.root.querySelector('.lab-say').textContent = text;
     this.stage.flash(text);
   }
-}
-
-/** Why an image has no hints, '' for one that has. The model has learned what others said of an image. */
-function withoutHints({ purpose, blind }) {
-  if (purpose === 'measure') return 'No hints here: this image measures accuracy';
-  return blind ? 'No hints here: this image is asked of several people' : '';
-}
-
-/** A question without its pictures, as it can be kept. */
-function plain({ picture, drawing, ...question }) {
-  return question;
 }

@@ -115,7 +115,7 @@ export class Controls {
       canvas.remap.open();
     });
     bus.addEventListener('help', () => canvas.openHelp(), { signal });
-    bus.addEventListener('ask-goal', () => canvas.askGoal(), { signal });
+    bus.addEventListener('ask-goal', () => canvas.sitting.ask(), { signal });
     bus.addEventListener('rename', () => canvas.server.rename(), { signal });
     bus.addEventListener('signed-out', () => canvas.identify(), { signal });
     document.addEventListener('click', (event) => this.refocus(event), { signal });

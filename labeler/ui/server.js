@@ -1,6 +1,6 @@
 // What the labeling screen tells the server and hears from it: answers out, questions in, leases kept, names and keys.
 
-import { beacon, call, pollSoon, Refused, state, tell, uid } from './api.js';
+import { beacon, call, pollSoon, Refused, state, tell } from './api.js';
 import { askName, askPassword } from './dialogs.js';
 
 const LAST = 100; // operations that fit into a beacon, which takes 64 kB
@@ -148,12 +148,4 @@ export class Server {
     keep.clear();
     location.reload();
   }
-}
-
-/** What an answer carries of the question it answers, with an id of its own. */
-export function operation(kind, question, more) {
-  const { version, acquisition, score, rank, guess, probs, purpose } = question;
-  const known = { version, acquisition, score, rank, predicted_class_id: guess, predicted_prob: probs?.[guess], purpose };
-  const told = Object.entries(known).filter(([, value]) => value !== undefined && value !== null);
-  return { uid: uid(), kind, sample_id: question.sample_id, ...more, ...Object.fromEntries(told) };
 }
