@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from storage import Class, Store
+from storage import Class, Guideline, Store
 from storage.classes import short, shown
 
 Names = Sequence[str | int]
@@ -49,6 +49,21 @@ class Classes:
 
     def unmerge(self, which: Names, annotator: str | None = None) -> None:
         self._store.unmerge_classes(self.ids(which), annotator)
+
+    def guideline(self, which: str | int) -> Guideline:
+        """What the class means, in words and in examples; empty where nobody said."""
+        return self._store.guideline(self.id(which))
+
+    def set_guideline(
+        self,
+        which: str | int,
+        text: str | None = None,
+        examples: Iterable[int | str] | None = None,
+        annotator: str | None = None,
+    ) -> Guideline:
+        """Up to 4,000 characters; up to 8 samples that are labeled as the class. None leaves what is."""
+        chosen = None if examples is None else self._sample_ids(examples)
+        return self._store.set_guideline(self.id(which), text, chosen, annotator)
 
     def split(
         self, which: str | int, name: str, samples: Iterable[int | str], annotator: str = "me"
@@ -108,7 +123,7 @@ def listed(store: Store) -> list[dict[str, Any]]:
     """Every class as `labeler classes` reports it, those in use first; `labels` of these include what is merged in."""
     every = sorted(store.classes(archived=True), key=lambda one: not one.active)
     names, own, gold = {one.id: one.name for one in every}, store.label_counts(), store.gold_counts()
-    per_class, root = store.counts()["per_class"], store.roots()
+    per_class, root, guidelines = store.counts()["per_class"], store.roots(), store.guidelines()
     return [
         {
             "id": one.id,
@@ -119,6 +134,8 @@ def listed(store: Store) -> list[dict[str, Any]]:
             "merged_into": names.get(one.merged_into) if one.merged_into is not None else None,
             "labels": per_class.get(one.id, own.get(one.id, 0)),
             "gold": sum(n for c, n in gold.items() if (root[c] if one.active else c) == one.id),
+            "guideline": guidelines[one.id].text if one.id in guidelines else "",
+            "examples": list(guidelines[one.id].examples) if one.id in guidelines else [],
         }
         for one in every
     ]

@@ -11,7 +11,14 @@ from storage.classes import KEPT, derived_classes
 from storage.clock import steady
 from storage.database import Database
 from storage.dialects import insert
-from storage.migrations import m0001_first, m0003_class_events, m0004_overlap, m0006_links, m0007_blind_tests
+from storage.migrations import (
+    m0001_first,
+    m0003_class_events,
+    m0004_overlap,
+    m0006_links,
+    m0007_blind_tests,
+    m0008_guidelines,
+)
 from storage.states import derive_states, derived, derived_open, rules_at
 from storage.tables import (
     class_events,
@@ -26,12 +33,9 @@ from storage.tables import (
 )
 
 LONGEST_LEASE = 3_600  # seconds; one that holds longer was made while the clock was wrong
-MADE_BY = tuple(
-    statement
-    for migration in (m0001_first, m0003_class_events, m0004_overlap, m0006_links, m0007_blind_tests)
-    for statement in migration.STATEMENTS
-)
-KEPT_TABLES = ("events", "event_links", "class_events", "overlap_events", "blind_tests")
+CREATING = (m0001_first, m0003_class_events, m0004_overlap, m0006_links, m0007_blind_tests, m0008_guidelines)
+MADE_BY = tuple(statement for migration in CREATING for statement in migration.STATEMENTS)
+KEPT_TABLES = ("events", "event_links", "class_events", "overlap_events", "blind_tests", "guideline_events")
 TRIGGERS = {f"{table}_keep_{how}" for table in KEPT_TABLES for how in ("update", "delete")}
 
 

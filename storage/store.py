@@ -12,6 +12,7 @@ from storage.chain import broken_links, missing_end
 from storage.classes import ACTIVE, ClassTables
 from storage.events import EventTables
 from storage.groups import GroupTables
+from storage.guidelines import GuidelineTables
 from storage.history import HistoryTables
 from storage.leases import LeaseTables
 from storage.overlap import OverlapTables
@@ -27,6 +28,7 @@ from storage.tables import classes, events, overlap_events, samples, settings
 
 class Store(
     SurgeryTables,
+    GuidelineTables,
     ClassTables,
     AccountTables,
     SampleTables,

@@ -49,6 +49,19 @@ class_events = Table(
     Column("group_id", Text),
 )
 
+# What a class means from then on: the newest of each class holds. `examples`: a JSON list of sample ids.
+guideline_events = Table(
+    "guideline_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("class_id", Integer),
+    Column("text", Text),
+    Column("examples", Text),
+    Column("annotator_id", Integer),
+    Column("time", Float),
+    Column("after_event_id", Integer),
+)
+
 annotators = Table(
     "annotators",
     metadata,

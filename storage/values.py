@@ -51,6 +51,37 @@ class ClassEvent:
 
 
 @dataclass(frozen=True)
+class Guideline:
+    """What a class means: a text, and samples chosen as examples, of which `shown` are labeled as the class now.
+
+    `event_id` is the newest change of it; 0: there was none.
+    """
+
+    class_id: int
+    text: str = ""
+    examples: tuple[int, ...] = ()
+    shown: tuple[int, ...] = ()
+    event_id: int = 0
+
+
+@dataclass(frozen=True)
+class GuidelineEvent:
+    """A change of a guideline, and what it is from then on. `after_event_id`: the newest label event then."""
+
+    id: int
+    class_id: int
+    text: str
+    examples: tuple[int, ...]
+    annotator: str | None
+    time: float
+    after_event_id: int
+
+
+class ChangedMeanwhile(ValueError):
+    """Somebody else changed what was to be changed. The message says who."""
+
+
+@dataclass(frozen=True)
 class Account:
     """An annotator who signs in. `password_hash` is a one-way hash with its salt and parameters.
 

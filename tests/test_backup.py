@@ -46,6 +46,7 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, labeler: Command) -> Non
         loop.undo()
         loop.ask()
         p.store.merge_classes([2], into=1)
+        p.store.set_guideline(5, "Five petals.\nOr six.", [5])
         p.store.archive_classes([3])
         p.store.hold("server", "holder", {})
         p.images()
@@ -66,6 +67,7 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, labeler: Command) -> Non
             assert q.store.samples() == p.store.samples()
             assert q.store.classes(archived=True) == p.store.classes(archived=True)
             assert q.store.class_events() == p.store.class_events()
+            assert q.store.guideline_events() == p.store.guideline_events() != []
             assert q.store.setting("rng_seed") == p.store.setting("rng_seed")
             assert q.store.setting("page_key") != key
             assert (q.store.process("server"), q.store.held("ann", loop.client)) == (None, [])

@@ -12,7 +12,10 @@ from conftest import Ended
 from labeler import Project
 
 Command = Callable[..., Ended]
-COMMANDS = ["list", "add", "rename", "recolour", "key", "reorder", "archive", "restore", "merge", "unmerge", "split"]
+COMMANDS = [
+    *("list", "add", "rename", "recolour", "key", "reorder", "archive", "restore", "merge", "unmerge", "split"),
+    "guideline",
+]
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_the_classes_are_listed_in_words_and_as_json(labeled: Project, labeler: 
     assert reports[0] == reports[1] == labeler("classes", "list", labeled.folder, "--json").out
     assert json.loads(reports[0])["classes"][1] == {
         "id": 2, "name": "dog", "key": "2", "colour": "#ee6677", "status": "active", "merged_into": None,
-        "labels": 2, "gold": 0,
+        "labels": 2, "gold": 0, "guideline": "", "examples": [],
     }  # fmt: skip
 
 
@@ -103,6 +106,32 @@ def test_a_split_takes_a_list_of_ids_and_names_and_tells_the_group(
     assert "no sample named 'no such image'" in ended.err
 
 
+def test_a_guideline_is_written_shown_and_told_by_the_log(labeled: Project, labeler: Command, tmp_path: Path) -> None:
+    def guideline(*words: object) -> str:
+        ended = labeler("classes", "guideline", labeled.folder, *words)
+        assert (ended.code, ended.err) == (0, ""), ended.err
+        return ended.out
+
+    assert guideline("cat").startswith("No guideline says what 'cat' is.")
+    name = labeled.store.sample(2).name
+    told = guideline("cat", "Whiskers.\nPurrs.", "--examples", "2,1", "--annotator", "rita")
+    assert told == f"Whiskers.\nPurrs.\n  example 2  {name}\n  example 1  {labeled.store.sample(1).name}\n"
+    labeled.loop("ann").answer(1, "dog")
+    assert "example 1  " in guideline("cat")
+    assert json.loads(guideline("cat", "--json")) == {
+        "class": "cat", "text": "Whiskers.\nPurrs.", "examples": [2, 1], "shown": [2],
+    }  # fmt: skip
+    assert ", guideline)" in labeler("classes", labeled.folder).out.splitlines()[0]
+    (tmp_path / "cat.txt").write_text("Meows.\r\n", encoding="utf-8")
+    assert guideline("cat", "--file", tmp_path / "cat.txt", "--examples", "") == "Meows.\n"
+
+    lines = labeler("log", labeled.folder, "--limit", "3").out.splitlines()
+    assert lines[0].endswith("class guideline  cat  6 characters, 0 examples")
+    assert lines[2].endswith("rita  class guideline  cat  16 characters, 2 examples")
+    first = json.loads(labeler("log", labeled.folder, "--json").out.splitlines()[0])
+    assert (first["kind"], first["class"], first["text"], first["examples"]) == ("class guideline", "cat", "Meows.", [])
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -116,6 +145,9 @@ def test_a_split_takes_a_list_of_ids_and_names_and_tells_the_group(
         ["split", "P", "cat", "kitten"],
         ["split", "P", "cat", "kitten", "--samples", "one"],
         ["split", "P", "cat", "kitten", "--samples", "1", "--list", "file"],
+        ["guideline", "P", "cat", "x", "--file", "file"],
+        ["guideline", "P", "cat", "x" * 4001],
+        ["guideline", "P", "cat", "--examples", "one"],
     ],
     ids=" ".join,
 )
@@ -137,6 +169,9 @@ def test_wrong_usage_is_one_line_with_exit_code_2(words: list[str], labeler: Com
         (["restore", "cat"], "nothing to restore"),
         (["split", "cat", "kitten", "--samples", "5"], "not labeled 'cat', first sample 5"),
         (["split", "cat", "kitten", "--list", "nowhere.txt"], "nowhere.txt"),
+        (["guideline", "cat", "--examples", "5"], "Sample 5 is not labeled 'cat'"),
+        (["guideline", "bird"], "There is no class 'bird'"),
+        (["guideline", "cat", "--file", "nowhere.txt"], "nowhere.txt"),
     ],
 )
 def test_what_this_project_cannot_do_is_one_line_with_exit_code_1(

@@ -16,6 +16,10 @@ pytestmark = IGNORE_UNCLOSED
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with small_project(tmp_path_factory.mktemp("access") / "project", n=300, side=28) as p:
         publish_version(p, 1, gold_accuracy=0.812, gold_n=1000, log_px=-90.0, kl_z=9.5)
+        p.loop("before").answer(1, 0)
+        p.classes.set_guideline("class 1", "What belongs here.", [1])
+        p.classes.add(["class 11"])
+        p.classes.archive(["class 11"])
         yield p
 
 
@@ -50,6 +54,10 @@ def test_axe_finds_nothing_wrong_on_any_tab_or_dialog(browser: Browser, url: str
     found += complaints(page, "hints")
     page.keyboard.press("ArrowLeft")
     found += complaints(page, "correcting")
+    page.keyboard.press("g")
+    expect(page.locator(".guide-part")).to_be_visible()
+    found += complaints(page, "guideline")
+    page.locator(".guide .close").click()
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.type("class")
@@ -81,6 +89,10 @@ def test_axe_finds_nothing_wrong_on_any_tab_or_dialog(browser: Browser, url: str
     page.get_by_role("tab", name="Learning").click()
     expect(page.locator(".chart svg").first).to_be_visible()
     found += complaints(page, "learning")
+    page.get_by_role("tab", name="Classes").click()
+    expect(page.locator(".one-tiles-note")).not_to_be_empty()
+    page.locator(".manage-gone summary").click()
+    found += complaints(page, "classes")
     context.close()
     assert found == []
 
@@ -104,7 +116,7 @@ def test_tab_reaches_every_control_which_has_a_name_and_shows_its_focus(browser:
         name, named, outlined = page.evaluate(FOCUSED)
         reached.setdefault(name, (named, outlined))
     expected = {"person", "theme", "open-help", "open-goal", "tile", "open-find", "hints", "class", "act act-skip"}
-    expected |= {"nearer", "farther", "factor", "open-light", "fact-ask open-wishes"}
+    expected |= {"nearer", "farther", "factor", "open-light", "open-guide", "fact-ask open-wishes"}
     assert expected <= set(reached)
     assert {name: seen for name, seen in reached.items() if name in expected and seen != (True, True)} == {}
     visit.close()

@@ -63,6 +63,11 @@ def test_in_with_the_password_and_out_again(project: Project, visit: Visitors) -
     all_saved(page)
     assert labels_of(project) == [("ann", sample_id) for sample_id in labeled]
     expect(page.locator("#lab-tabs, .lab").locator("select").first).to_be_disabled()
+    page.get_by_role("tab", name="Classes").click()
+    expect(page.locator(".row-colour").first).to_be_disabled()
+    expect(page.get_by_role("textbox", name="Guideline")).not_to_be_editable()
+    for selector in (".manage-add", ".deal-keys", ".one-images", ".one-merge", ".one-archive"):
+        expect(page.locator(selector)).to_be_hidden()
 
     page.click(".top .person")
     expect(page).to_have_url(f"{visit.url}/labeler/signin")
@@ -121,6 +126,32 @@ def test_an_image_that_somebody_else_answered_meanwhile_stays_theirs_and_the_tab
     expect(page.locator(".stage")).to_contain_text("Nothing to undo")
     all_saved(page)
     assert set(project.store.labels()) == {taken}
+
+
+def test_a_sign_in_in_another_tab_ends_the_question_for_the_password(project: Project, visit: Visitors) -> None:
+    page = at_the_door(visit)
+    sign_in(page, "ann")
+    expect(page.locator(IMAGE)).to_be_visible()
+    page.context.clear_cookies()
+    labeled = press(page, "2")
+    dialog = page.locator("dialog.again")
+    expect(dialog).to_be_visible()
+
+    other = page.context.new_page()
+    other.goto(visit.url)
+    sign_in(other, "ada")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "ada is signed in now, in another tab. What you type here signs ann in instead."
+    )
+    assert labels_of(project) == [], "ann's answer is not saved as ada's"
+    other.wait_for_load_state("networkidle")
+    other.click(".top .person")
+    sign_in(other, "ann")
+    expect(dialog).to_be_hidden(timeout=10_000)
+    all_saved(page)
+    assert labels_of(project) == [("ann", labeled)]
+    press(page, "1")
+    all_saved(page)
 
 
 def test_what_one_person_left_unsaved_is_never_saved_as_the_next_ones(project: Project, visit: Visitors) -> None:

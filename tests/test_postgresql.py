@@ -461,6 +461,7 @@ def test_a_backup_of_either_database_restores_to_either(
     loop.undo()
     loop.ask()
     project.classes.merge(["dog"], into="cat")
+    project.classes.set_guideline("cat", "Whiskers.\nOr a tail?", examples=[1, 2])
     folder: Path = project.folder
     for n, target in enumerate([None, postgresql.url("restored_1"), postgresql.url("restored_2"), None]):
         out, again = tmp_path / f"{n}.zip", tmp_path / f"again-{n}"
@@ -469,7 +470,10 @@ def test_a_backup_of_either_database_restores_to_either(
         assert (ended.code, ended.err) == (0, "")
         assert (again / "labels.db").is_file() is (target is None)
         with Project.open(folder) as p, Project.open(again) as q:
-            for what in ("events", "classes", "class_events", "samples", "imports", "counts", "labels", "states"):
+            for what in (
+                *("events", "classes", "class_events", "samples", "imports", "counts", "labels", "states"),
+                *("guidelines", "guideline_events"),
+            ):
                 assert getattr(p.store, what)() == getattr(q.store, what)(), what
             assert q.store.held("ann", "tab") == []
             assert labeler("check", again).code == 0

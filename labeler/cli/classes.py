@@ -57,7 +57,8 @@ def print_classes(found: list[dict[str, Any]]) -> None:
         if one["status"] != "active":
             about = f"merged into {short(one['merged_into'])}" if one["status"] == "merged" else "archived"
         gold = f", gold {one['gold']:,}" if one["gold"] else ""
-        print(f"  {one['labels']:>7,}  {short(one['name'])}  ({about}, {one['colour']}{gold})")
+        guideline = ", guideline" if one["guideline"] or one["examples"] else ""
+        print(f"  {one['labels']:>7,}  {short(one['name'])}  ({about}, {one['colour']}{gold}{guideline})")
 
 
 @classes.command(epilog="Example: labeler classes add flowers daisy 'ox-eye daisy'")
@@ -214,6 +215,42 @@ def split(
         stay = f" Its gold images stay {shown(class_)}: {gold:,}." if gold else ""
         words = f"{shown(name)} ({key}) has {count(n, 'label')} that were {shown(class_)}.{stay}"
         say(words, group_id=group_id, moved=n, gold_left=gold)
+
+
+@classes.command(epilog="Example: labeler classes guideline flowers rose 'Five petals or more.' --examples 12,40")
+def guideline(
+    project: ProjectFolder,
+    class_: ClassName,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What the class means; '' for nothing.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", readable=False, help="Or a file with the text, in UTF-8.")
+    ] = None,
+    examples: Annotated[
+        str | None, typer.Option(metavar="ID,ID", help="Samples labeled so that show it, 8 at most; '' for none.")
+    ] = None,
+    annotator: Annotator = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a class means, or say it anew: a text and example images, which stand beside the image on the page."""
+    from labeler import Project
+    from storage.guidelines import clean_text
+
+    if text is not None and file is not None:
+        raise typer.BadParameter("give the text itself or --file FILE, not both")
+    text = file.read_text(encoding="utf-8") if file is not None else text
+    chosen = None if examples is None else ids_of(examples) if examples else []
+    usable(lambda: clean_text(text or ""))
+    with Project.open(project) as p:
+        if (text, chosen) != (None, None):
+            p.classes.set_guideline(class_, text, chosen, annotator)
+        found = p.classes.guideline(class_)
+        names = {sample.id: sample.name for sample in p.store.samples(ids=found.examples)}
+    if as_json:
+        return print_json({"class": class_, "text": found.text, "examples": found.examples, "shown": found.shown})
+    print(found.text or f"No guideline says what '{class_}' is. Give one: labeler classes guideline PROJECT CLASS TEXT")
+    for sample_id in found.examples:
+        aside = "" if sample_id in found.shown else "  (not labeled so now: not shown)"
+        print(f"  example {sample_id}  {names[sample_id]}{aside}")
 
 
 def ids_of(text: str) -> list[int]:

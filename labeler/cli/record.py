@@ -11,7 +11,9 @@ import typer
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
 
 if TYPE_CHECKING:
-    from storage import ClassEvent, Entry, Overlap, Store
+    from storage import ClassEvent, Entry, GuidelineEvent, Overlap, Store
+
+    Change = ClassEvent | GuidelineEvent | Overlap
 
 SHOWN = 50  # lines in words, unless asked for more
 
@@ -100,18 +102,15 @@ def undo(
         print(f"The class {shown(one.name)}, which is empty, is archived.")
 
 
-def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[ClassEvent | Overlap]":
-    """Changes of classes and of what is asked of several people, newest first. What a project began with is none."""
+def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[Change]":
+    """Changes of classes, guidelines and the overlap, newest first. What a project began with is none."""
     of_classes = [e for e in store.class_events() if (e.kind, e.after_event_id) != ("add", 0)]
-    changes: list[ClassEvent | Overlap] = sorted(
-        [*of_classes, *store.overlap_events()], key=lambda change: (change.after_event_id, change.time)
-    )
+    changes: list[Change] = [*of_classes, *store.guideline_events(), *store.overlap_events()]
+    changes.sort(key=lambda change: (change.after_event_id, change.time))
     return [e for e in reversed(changes) if annotator in (None, e.annotator) and e.time >= (since or 0)]
 
 
-def together(
-    entries: "Iterable[Entry]", changes: "Iterable[ClassEvent | Overlap]"
-) -> "Iterator[Entry | ClassEvent | Overlap]":
+def together(entries: "Iterable[Entry]", changes: "Iterable[Change]") -> "Iterator[Entry | Change]":
     """Both in one order, newest first."""
     rest = iter(changes)
     change = next(rest, None)
@@ -137,17 +136,21 @@ def ids_of(store: "Store", sample: str) -> list[int]:
     return ids
 
 
-def row_of(line: "Entry | ClassEvent | Overlap", names: dict[int, str]) -> dict[str, Any]:
-    from storage import ClassEvent, Overlap
+def row_of(line: "Entry | Change", names: dict[int, str]) -> dict[str, Any]:
+    from storage import ClassEvent, GuidelineEvent, Overlap
 
+    if isinstance(line, GuidelineEvent):
+        return guideline_as_row(line, names)
     if isinstance(line, Overlap):
         return overlap_as_row(line)
     return change_as_row(line, names) if isinstance(line, ClassEvent) else as_row(line, names)
 
 
-def words_of(line: "Entry | ClassEvent | Overlap", names: dict[int, str]) -> str:
-    from storage import ClassEvent, Overlap
+def words_of(line: "Entry | Change", names: dict[int, str]) -> str:
+    from storage import ClassEvent, GuidelineEvent, Overlap
 
+    if isinstance(line, GuidelineEvent):
+        return guideline_in_words(line, names)
     if isinstance(line, Overlap):
         return overlap_in_words(line)
     return change_in_words(line, names) if isinstance(line, ClassEvent) else in_words(line, names)
@@ -237,6 +240,31 @@ def change_in_words(change: "ClassEvent", names: dict[int, str]) -> str:
     }.get(change.kind, "")
     who = f"{short(change.annotator)}  " if change.annotator else ""
     return printable(f"{told(change.time)}  {who}class {change.kind}  {short(now.name)}  {more}".rstrip())
+
+
+def guideline_as_row(change: "GuidelineEvent", names: dict[int, str]) -> dict[str, Any]:
+    from storage.exporters.rows import iso
+
+    return {
+        "event_id": None,
+        "time": iso(change.time),
+        "kind": "class guideline",
+        "class_id": change.class_id,
+        "class": names[change.class_id],
+        "text": change.text,
+        "examples": change.examples,
+        "annotator": change.annotator,
+        "after_event_id": change.after_event_id,
+    }
+
+
+def guideline_in_words(change: "GuidelineEvent", names: dict[int, str]) -> str:
+    from labeler.moments import told
+    from storage.classes import short
+
+    who = f"{short(change.annotator)}  " if change.annotator else ""
+    what = f"{count(len(change.text), 'character')}, {count(len(change.examples), 'example')}"
+    return printable(f"{told(change.time)}  {who}class guideline  {short(names[change.class_id])}  {what}")
 
 
 def overlap_as_row(change: "Overlap") -> dict[str, Any]:

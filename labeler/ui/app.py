@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from labeler.accounts import SignIns
 from labeler.project import Project
-from labeler.ui import imagine, label, learning, map, review
+from labeler.ui import imagine, label, learning, manage, map, review
 from labeler.ui.guard import Guard, no_database
 from labeler.ui.routes import routes
 
@@ -22,12 +22,18 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/page.css">
 <link rel="stylesheet" href="/labeler/ui/dialogs.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
+<link rel="stylesheet" href="/labeler/ui/stage.css">
+<link rel="stylesheet" href="/labeler/ui/facts.css">
+<link rel="stylesheet" href="/labeler/ui/classlist.css">
+<link rel="stylesheet" href="/labeler/ui/guide.css">
 <link rel="stylesheet" href="/labeler/ui/grid.css">
 <link rel="stylesheet" href="/labeler/ui/map.css">
 <link rel="stylesheet" href="/labeler/ui/imagine.css">
 <link rel="stylesheet" href="/labeler/ui/blind.css">
 <link rel="stylesheet" href="/labeler/ui/learning.css">
 <link rel="stylesheet" href="/labeler/ui/scores.css">
+<link rel="stylesheet" href="/labeler/ui/manage.css">
+<link rel="stylesheet" href="/labeler/ui/one.css">
 <link rel="stylesheet" href="/labeler/ui/review.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">
@@ -72,7 +78,7 @@ async def _database_is_away(_request: Request, problem: Exception) -> Response:
 def _shell(name: str) -> gr.Blocks:
     with gr.Blocks(title=f"{name} – Labeler", fill_width=True, analytics_enabled=False) as shell:
         label.header()
-        with gr.Tabs(elem_id="lab-tabs"):
+        with gr.Tabs(elem_id="lab-tabs", overflow_behavior="wrap"):
             with gr.Tab("Label", id="label"):
                 label.canvas()
             with gr.Tab("Grid", id="grid"):
@@ -83,6 +89,8 @@ def _shell(name: str) -> gr.Blocks:
                 imagine.panel()
             with gr.Tab("Learning", id="learning"):
                 learning.panel()
+            with gr.Tab("Classes", id="classes"):
+                manage.panel()
             with gr.Tab("Review", id="review", elem_id="lab-tab-review"):
                 review.panel()
     return shell

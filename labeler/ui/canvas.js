@@ -1,30 +1,30 @@
 // The labeling canvas: the keys, and what they do to the image on screen. The hand never waits for the server.
 
-import { beacon, bus, call, firstState, pollSoon, Refused, state, tell, uid } from './api.js';
+import { Answers } from './answers.js';
+import { bus, call, firstState, state, tell } from './api.js';
 import { Classes } from './classes.js';
 import { Controls } from './controls.js';
-import { askGoal, askName, askPassword, help } from './dialogs.js';
-import { element } from './dom.js';
+import { askName, help } from './dialogs.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
 import { Film } from './film.js';
 import { Find } from './find.js';
 import { Sitting } from './goal.js';
+import { Guide } from './guide.js';
 import { claim, Keep } from './holder.js';
 import { Keys, shown } from './keys.js';
 import { Outbox } from './outbox.js';
+import { operation, plain, withoutHints } from './question.js';
 import { Queue } from './queue.js';
 import { Remap } from './remap.js';
+import { Server } from './server.js';
 import { Sketches } from './sketches.js';
 import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
 import { Wishes } from './wishes.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
-const LAST = 100; // operations that fit into a beacon, which takes 64 kB
 const SKETCHED = 3; // questions ahead of the hand whose drawings are asked for
-const KEPT = 6; // answered images kept decoded, so that undo shows them at once
-const TRUST = 5000; // ms that a state may have been on its way
 const TICK = 5000; // ms between two looks at the clock of a sitting
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 
@@ -52,17 +52,18 @@ class Canvas {
     Object.assign(this, { root, keep, client, name, key: known.key, ranking: known.ranking, rankedBy: known.ranked_by });
     this.current = null; // the question of the queue that is on screen, or under the one that is corrected
     this.correcting = null; // an entry of the filmstrip that is on screen instead
-    this.identified = 0; // times that a name or a password was given anew
-    this.answers = []; // what Backspace undoes, oldest first
-    this.answered = new Set(); // sample ids answered in this page's life
     this.hints = localStorage.getItem('labeler.hints') === '1';
     this.peek = null; // sample id whose guess was revealed by Enter
     this.named = 0; // when a class was last found by its name
+    this.counts = known.counts;
+    this.elsewhere = 0; // open images on other screens, as the newest empty refill told
+    this.waiting = 0; // and images that this person answered and others are still to answer
     this.keys = new Keys(known.classes, known.keys);
-    this.trusted = 0; // until when keys chosen here count, whatever the polled state says
-    this.sitting = new Sitting(keep, (words) => this.congratulate(words));
+    this.sitting = new Sitting(root, keep);
+    this.server = new Server(this);
     this.stage = new Stage(root);
     this.classes = new Classes(root, this.withKeys(known.classes), (classId) => this.answer('label', classId));
+    this.classes.merged = known.merged;
     this.sketches = new Sketches(() => this.toSketch(), (question) => question === this.question && this.paint());
     this.find = new Find(root, {
       classes: () => this.classes.classes,
@@ -70,29 +71,26 @@ class Canvas {
       choose: (classId, question) => this.answerByName(classId, question),
     });
     this.controls = new Controls(this);
-    this.remap = new Remap(root, () => ({ classes: this.classes.classes, keys: this.keys }), (own) => this.rekey(own));
-    this.classes.merged = known.merged;
+    this.remap = new Remap(root, () => ({ classes: this.classes.classes, keys: this.keys }), (own) => this.server.rekey(own));
     this.film = new Film(root, this.classes, (entry) => this.correct(entry));
     this.facts = new Facts(root, this.classes);
     this.wishes = new Wishes(root, {
       classes: this.classes,
       facts: this.facts,
-      post: (path, body) => this.post(path, body),
+      post: (path, body) => this.server.post(path, body),
       key: known.key,
       changed: () => this.queue.restart(),
       say: (text) => this.say(text),
     });
-    this.counts = known.counts;
-    this.elsewhere = 0; // open images on other screens, as the newest empty refill told
-    this.waiting = 0; // and images that this person answered and others are still to answer
-    this.perClass = { ...known.counts.per_class };
+    this.guide = new Guide(root, this.classes);
+    this.answers = new Answers(this.film, known.counts.per_class);
     this.spare = new Spare(known.key, client, name);
-    this.outbox = new Outbox(keep, this.spare, (operations) => this.commit(operations), () => this.reportOutbox());
+    this.outbox = new Outbox(keep, this.spare, (operations) => this.server.commit(operations), () => this.reportOutbox());
     this.queue = new Queue({
-      fetch: (request) => this.refill(request),
-      release: (sampleIds) => this.post('release', { sample_ids: sampleIds }),
+      fetch: (request) => this.server.refill(request),
+      release: (sampleIds) => this.server.post('release', { sample_ids: sampleIds }),
       held: () => [...(this.current ? [this.current.sample_id] : []), ...this.outbox.sampleIds()],
-      wanted: (sampleId) => sampleId !== this.current?.sample_id && !this.answered.has(sampleId),
+      wanted: (sampleId) => sampleId !== this.current?.sample_id && !this.answers.has(sampleId),
       arrived: () => (this.current ? undefined : this.advance()),
     });
   }
@@ -100,6 +98,7 @@ class Canvas {
   // ---------- begin and end ----------
 
   async begin() {
+    const { server } = this;
     const listeners = new AbortController();
     this.stop = () => listeners.abort();
     const { signal } = listeners;
@@ -108,21 +107,21 @@ class Canvas {
     this.root.dataset.client = this.client;
     this.root.focus({ preventScroll: true });
     window.addEventListener('beforeunload', (event) => this.outbox.pending && event.preventDefault(), { signal });
-    window.addEventListener('pagehide', () => this.sendLast(), { signal });
-    window.addEventListener('pageshow', (event) => event.persisted && this.renew(), { signal });
-    document.addEventListener('visibilitychange', () => this.renew(), { signal });
+    window.addEventListener('pagehide', () => server.sendLast(), { signal });
+    window.addEventListener('pageshow', (event) => event.persisted && server.renew(), { signal });
+    document.addEventListener('visibilitychange', () => server.renew(), { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
     bus.addEventListener('online', ({ detail }) => this.connected(detail), { signal });
     const timers = [
-      setInterval(() => this.renew(), RENEW),
-      setInterval(() => this.adopt(), REFRESH),
+      setInterval(() => server.renew(), RENEW),
+      setInterval(() => server.adopt(), REFRESH),
       setInterval(() => this.sitting.show(), TICK),
     ];
     signal.addEventListener('abort', () => timers.forEach(clearInterval));
     this.outbox.save();
     this.outbox.flush();
-    this.adopt();
-    await this.remember();
+    server.adopt();
+    await this.answers.remember(this.outbox, this.keep);
     await this.resume();
     this.heed(state());
     this.askChanges();
@@ -130,46 +129,17 @@ class Canvas {
     this.sitting.show();
   }
 
-  /** What is unsent when the page goes away. It stays in the outbox as well: sent twice, it is stored once. */
-  sendLast() {
-    if (this.outbox.pending) beacon('commit', this.message({ operations: this.outbox.operations.slice(0, LAST) }));
-  }
-
-  /** Sends what a closed tab of this person left unsent, and shows other tabs that this one lives. */
-  adopt() {
-    if (this.outbox.pending) this.spare.write(this.outbox.operations);
-    this.spare.adopt((operations) => {
-      for (const { kind, sample_id: sampleId } of operations) {
-        if (kind === 'undo') this.answered.delete(sampleId);
-        else this.answered.add(sampleId);
-      }
-      this.outbox.push(...operations);
-      this.say(`Sending answers a closed tab had kept: ${operations.length}`);
-    });
-  }
-
-  /** The filmstrip and what Backspace undoes, as the record has them; what is still in the outbox comes on top. */
-  async remember() {
-    const { answers } = await call('history').catch(() => ({ answers: [] }));
-    const questions = new Map(answers.map((answer) => [answer.sample_id, answer]));
-    const counted = { ...this.perClass }; // the record's answers are in the record's counts
-    for (const answer of answers.reverse()) this.note(answer.uid, answer.kind, answer.class_id, questions.get(answer.sample_id));
-    this.perClass = counted;
-    for (const { uid: operation, kind, sample_id: sampleId, class_id: classId, undoes } of this.outbox.operations) {
-      const question = questions.get(sampleId) ?? this.keep.get(`question.${sampleId}`);
-      if (!question || this.answers.some((answer) => answer.uid === operation)) continue;
-      questions.set(sampleId, question);
-      if (kind === 'undo') this.forget(undoes);
-      else this.note(operation, kind, classId, question);
-    }
-  }
-
   /** The image that was on screen before a reload comes first, if it is still ours. */
   async resume() {
-    const shown = this.keep.get('screen');
-    if (!shown || this.answered.has(shown.sample_id)) return;
-    const { held } = await this.post('renew', { sample_ids: [shown.sample_id] }).catch(() => ({ held: [] }));
-    if (held.includes(shown.sample_id) && !this.current) this.show(shown);
+    const before = this.keep.get('screen');
+    if (!before || this.answers.has(before.sample_id)) return;
+    const { held } = await this.server.post('renew', { sample_ids: [before.sample_id] }).catch(() => ({ held: [] }));
+    if (held.includes(before.sample_id) && !this.current) this.show(before);
+  }
+
+  /** The server does not know who this is: asked here, for other tabs of the page too. */
+  identify() {
+    return this.server.identify();
   }
 
   // ---------- answers ----------
@@ -180,15 +150,14 @@ class Canvas {
 
   /** One answer to the image on screen. Nothing is answered that is not visible. */
   answer(kind, classId = null) {
-    const question = this.question;
+    const { question } = this;
     if (!question) return this.stage.flash('There is no image to answer yet');
     if (question.broken && kind === 'label') return this.stage.flash('Nobody can see this image: skip or flag it');
     if (!this.stage.visible && !question.broken) return this.stage.flash('One moment, the image is coming');
-    const operation = uid();
-    this.note(operation, kind, classId, question);
+    const given = operation(kind, question, { class_id: classId, ms: this.stage.elapsed() });
+    this.answers.note(given.uid, kind, classId, question);
     this.keep.set(`question.${question.sample_id}`, plain(question));
-    const ms = this.stage.elapsed();
-    this.outbox.push({ uid: operation, kind, sample_id: question.sample_id, class_id: classId, ms, ...echo(question) });
+    this.outbox.push(given);
     this.sitting.count();
     if (kind === 'label') this.stage.flash(this.classes.name(classId), this.classes.colour(classId));
     else this.stage.flash(WORDS[kind]);
@@ -199,7 +168,7 @@ class Canvas {
 
   /** Enter: the guess is accepted where it is in sight; otherwise it is shown first. */
   accept() {
-    const question = this.question;
+    const { question } = this;
     if (!question) return this.stage.flash('There is no image to answer yet');
     if (question.guess == null) return this.stage.flash('The model has no guess yet');
     if (withoutHints(question)) return this.stage.flash(withoutHints(question));
@@ -218,12 +187,12 @@ class Canvas {
 
   /** Takes the newest answer back and puts that very image on screen. */
   undo() {
-    const answer = this.answers.at(-1);
+    const answer = this.answers.newest;
     if (!answer) return this.stage.flash('Nothing to undo');
     const { question } = answer;
-    this.forget(answer.uid);
+    this.answers.forget(answer.uid);
     this.sitting.count(-1);
-    this.outbox.push({ uid: uid(), kind: 'undo', sample_id: question.sample_id, undoes: answer.uid, ...echo(question) });
+    this.outbox.push(operation('undo', question, { undoes: answer.uid }));
     this.stage.flash(`Undone: ${answer.kind === 'label' ? this.classes.name(answer.class_id) : WORDS[answer.kind]}`);
     if (answer.before) return this.correct(this.film.find(question.sample_id));
     this.correcting = null;
@@ -231,39 +200,12 @@ class Canvas {
     this.show(question);
   }
 
-  note(operation, kind, classId, question) {
-    const before = this.film.before(question.sample_id);
-    this.answers.push({ uid: operation, kind, class_id: classId, question, before });
-    const old = this.answers.at(-KEPT)?.question ?? {};
-    delete old.picture; // a decoded photograph is large; it is fetched again when looked at
-    delete old.drawing;
-    this.answered.add(question.sample_id);
-    this.film.put(question, kind, classId);
-    this.recount(before, -1);
-    this.recount({ kind, class_id: classId }, +1);
-  }
-
-  forget(operation) {
-    const answer = this.answers.find((one) => one.uid === operation);
-    if (!answer) return;
-    this.answers = this.answers.filter((one) => one !== answer);
-    this.film.restore(answer.question, answer.before);
-    if (!answer.before) this.answered.delete(answer.question.sample_id);
-    this.recount({ kind: answer.kind, class_id: answer.class_id }, -1);
-    this.recount(answer.before, +1);
-  }
-
   /** An answer that was refused. With `again`, as for a class that was archived meanwhile, its image is asked again. */
-  takeBack(operation, again) {
-    const answer = this.answers.find((one) => one.uid === operation);
-    this.forget(operation);
+  takeBack(uid, again) {
+    const answer = this.answers.forget(uid);
     if (!again || answer?.kind !== 'label' || answer.before) return;
     this.queue.putBack(answer.question);
     if (!this.current) this.advance();
-  }
-
-  recount(answer, n) {
-    if (answer?.kind === 'label') this.perClass[answer.class_id] = Math.max(0, (this.perClass[answer.class_id] || 0) + n);
   }
 
   // ---------- what is on screen ----------
@@ -305,6 +247,15 @@ class Canvas {
     else if (this.correcting) this.goBack();
   }
 
+  /** Samples that somebody else has by now, or has answered. */
+  lose(sampleIds) {
+    this.queue.drop(sampleIds);
+    if (!sampleIds.has(this.current?.sample_id) || this.answers.has(this.current.sample_id)) return;
+    if (!this.correcting) this.stage.flash('That image was answered by somebody else');
+    this.current = null;
+    if (!this.correcting) this.advance();
+  }
+
   hinting(question) {
     return Boolean(question?.probs) && !withoutHints(question) && (this.hints || this.peek === question.sample_id);
   }
@@ -317,9 +268,10 @@ class Canvas {
     this.facts.drawn(state()?.generated, hinting && question.drawing);
     if (hinting) this.sketches.fetch();
     this.classes.mark(correcting?.kind === 'label' ? correcting.class_id : null);
-    this.classes.counts(this.perClass);
+    this.classes.counts(this.answers.perClass);
     this.film.select(correcting);
     this.facts.show(question, hinting, correcting && this.film.word(correcting));
+    this.guide.follow(question, hinting, correcting);
     this.root.querySelector('.hints').setAttribute('aria-pressed', String(this.hints));
   }
 
@@ -341,55 +293,13 @@ class Canvas {
     this.root.querySelector('.stage-message .lift').hidden = !narrowed || this.away || !this.queue.empty || this.counts.open === 0;
   }
 
-  // ---------- the server ----------
-
-  message(body) {
-    return { project: this.key, client: this.client, ...body };
-  }
-
-  async post(path, body) {
-    const { identified } = this;
-    try {
-      return await call(path, this.message(body));
-    } catch (problem) {
-      const nameless = problem instanceof Refused && problem.status === 401;
-      if (nameless && identified === this.identified) await this.identify(); // not for a request from before the name
-      throw problem;
-    }
-  }
-
-  /** The server does not know who this is: a typed name was forgotten, or a sign-in has ended. */
-  async identify() {
-    if (!state().role) await askName(this.root);
-    else await askPassword(this.root, this.name, this.outbox.pending);
-    this.identified += 1;
-    this.outbox.retry();
-  }
-
-  async refill(request) {
-    const { questions, elsewhere, answered, narrowed } = await this.post('next', request);
-    Object.assign(this, { elsewhere, waiting: answered, narrowed });
-    return questions;
-  }
-
-  async commit(operations) {
-    const answer = await this.post('commit', { operations });
-    for (const { uid: operation, reason, again } of answer.refused) {
-      this.takeBack(operation, again);
-      tell('refused', { uid: operation, reason });
-      this.say(`An answer could not be stored: ${reason}`);
-    }
-    for (const { sample_id: sampleId } of operations) sessionStorage.removeItem(`${this.keep.prefix}question.${sampleId}`);
-    if (this.outbox.pending === operations.length) this.trust(answer.counts);
-    pollSoon();
-    return answer;
-  }
+  // ---------- the state of the project ----------
 
   /** The server's counts hold once nothing of ours is on its way. */
   trust(counts) {
     this.counts = counts;
-    this.perClass = { ...counts.per_class };
-    this.classes.counts(this.perClass);
+    this.answers.perClass = { ...counts.per_class };
+    this.classes.counts(this.answers.perClass);
     tell('counts', counts);
   }
 
@@ -406,6 +316,7 @@ class Canvas {
     if (this.replaced) return this.stage.say('Another project is served here now', 'Reload the page to see it.');
     this.classes.merged = known.merged;
     this.follow(known);
+    this.guide.heed(known);
     if (!this.outbox.pending) this.trust(known.counts);
     this.facts.accuracy(known.accuracy);
     this.wishes.heed(known);
@@ -432,8 +343,7 @@ class Canvas {
 
   /** Classes or keys that are others now, whoever changed them. */
   follow({ classes, keys }) {
-    const stale = performance.now() < this.trusted; // the state may be from before the change made here
-    this.keys = new Keys(classes, stale ? this.keys.own : keys);
+    this.keys = new Keys(classes, this.server.stale ? this.keys.own : keys);
     const listed = this.withKeys(classes);
     if (JSON.stringify(listed) !== JSON.stringify(this.classes.classes)) {
       this.classes.list(listed);
@@ -445,14 +355,6 @@ class Canvas {
 
   withKeys(classes) {
     return classes.map((c) => ({ ...c, key: this.keys.ofClass(c.id) }));
-  }
-
-  /** Keeps the keys this person chose, and follows them. */
-  async rekey(own) {
-    await call('keys', { project: this.key, keys: own });
-    this.trusted = 0;
-    this.follow({ ...state(), keys: own });
-    this.trusted = performance.now() + TRUST;
   }
 
   /** The server answers, or it does not. Images that could not be fetched meanwhile are fetched once it is back. */
@@ -467,23 +369,6 @@ class Canvas {
     }
     this.away = !online;
     this.sayIfEmpty();
-  }
-
-  /** Keeps what is on screen and ahead of it ours. What somebody else has meanwhile taken goes. */
-  async renew() {
-    if (document.visibilityState !== 'visible') return;
-    const mine = [...(this.current ? [this.current.sample_id] : []), ...this.queue.ids()];
-    if (!mine.length) return;
-    const before = this.outbox.sampleIds();
-    const { held } = await this.post('renew', { sample_ids: mine }).catch(() => ({ held: mine }));
-    const onTheWay = new Set([...before, ...this.outbox.sampleIds()]); // an undo among them may still reopen its image
-    const lost = new Set(mine.filter((sampleId) => !held.includes(sampleId) && !onTheWay.has(sampleId)));
-    this.queue.drop(lost);
-    if (lost.has(this.current?.sample_id) && !this.answered.has(this.current.sample_id)) {
-      if (!this.correcting) this.stage.flash('That image was answered by somebody else');
-      this.current = null;
-      if (!this.correcting) this.advance();
-    }
   }
 
   /** Asks this person only some images from now on (POST /labeler/queue); resolves to {queue, left}. */
@@ -503,63 +388,27 @@ class Canvas {
     else if (this.hints && !this.question?.probs) this.stage.flash('Hints come with the first model');
   }
 
+  /** The answered image on screen becomes an example of its class, or ceases to be one. */
+  async useAsExample() {
+    const { correcting } = this;
+    const role = state()?.role;
+    if (role === 'annotator') return this.stage.flash('A reviewer chooses the examples');
+    const one = correcting?.kind === 'label' ? this.classes.now(correcting.class_id) : null;
+    if (!one) return this.stage.flash('An example is an image you labeled: ← brings it back');
+    const { sample_id: sampleId } = correcting.question;
+    const use = !this.guide.isExample(one.id, sampleId);
+    await this.server.useAsExample(sampleId, one.id, use).then(
+      () => this.say(use ? `An example of ${one.name} now` : `No example of ${one.name} any more`),
+      (problem) => this.say(problem.message),
+    );
+  }
+
   openHelp() {
     help(this.root, (name) => shown(this.keys.of.get(name)));
-  }
-
-  askGoal() {
-    askGoal(this.root, this.sitting.goal, (unit, n) => {
-      this.sitting.aim(unit, n);
-      this.congratulate(null);
-    });
-  }
-
-  /** The goal is reached: said once, over the image's edge, and nothing is interrupted. null takes it away. */
-  congratulate(words) {
-    const note = this.root.querySelector('.goal-note');
-    note.replaceChildren();
-    if (!words) return;
-    const close = element('button', 'close', '×');
-    close.type = 'button';
-    close.setAttribute('aria-label', 'Close');
-    close.addEventListener('click', () => note.replaceChildren());
-    note.append(element('b', '', words[0]), element('span', '', words[1]), close);
-  }
-
-  /** Another person sits down: new name, new holder. What the first one pressed is sent under the first name. */
-  async rename() {
-    await this.outbox.flush();
-    if (this.outbox.pending) return this.stage.flash('Some answers are not saved yet. Change the name when they are.');
-    await this.post('release', { sample_ids: [] }).catch(() => {});
-    if (state().role) {
-      await call('signout', {}).catch(() => {});
-      return location.assign('/labeler/signin');
-    }
-    const name = await askName(this.root, this.name);
-    if (!name || name === this.name) return this.renew();
-    this.keep.clear();
-    location.reload();
   }
 
   say(text) {
     this.root.querySelector('.lab-say').textContent = text;
     this.stage.flash(text);
   }
-}
-
-/** Why an image has no hints, '' for one that has. The model has learned what others said of an image. */
-function withoutHints({ purpose, blind }) {
-  if (purpose === 'measure') return 'No hints here: this image measures accuracy';
-  return blind ? 'No hints here: this image is asked of several people' : '';
-}
-
-/** What an answer carries of the question it answers. */
-function echo({ version, acquisition, score, rank, guess, probs, purpose }) {
-  const known = { version, acquisition, score, rank, predicted_class_id: guess, predicted_prob: probs?.[guess], purpose };
-  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined && value !== null));
-}
-
-/** A question without its pictures, as it can be kept. */
-function plain({ picture, drawing, ...question }) {
-  return question;
 }

@@ -3,7 +3,7 @@
 import { bus } from './api.js';
 import { isTyping } from './dialogs.js';
 import { element } from './dom.js';
-import { shown } from './keys.js';
+import { digitOf, shown } from './keys.js';
 
 const PAN = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }; // with Shift; pixels
 const LIGHT = {
@@ -37,8 +37,8 @@ export class Controls {
   draw() {
     const { root, keys } = this.canvas;
     for (const [name, , fixed] of ANSWERS) root.querySelector(`.act-${name} kbd`).textContent = fixed || shown(keys.of.get(name));
-    root.querySelector('.hints kbd').textContent = shown(keys.of.get('hints'));
-    root.querySelector('.fact-ask kbd').textContent = shown(keys.of.get('queue'));
+    const marked = { '.hints': 'hints', '.open-guide': 'guide', '.use-example': 'example', '.fact-ask': 'queue' };
+    for (const [selector, name] of Object.entries(marked)) root.querySelector(`${selector} kbd`).textContent = shown(keys.of.get(name));
   }
 
   press(event) {
@@ -56,10 +56,10 @@ export class Controls {
   }
 
   /** What a key does, or null. */
-  action({ key, code, shiftKey }) {
+  action(event) {
+    const { key, shiftKey } = event;
     const { canvas } = this;
-    const digit = !shiftKey && /^Digit\d$/.test(code) ? code.at(-1) : ''; // where digits need Shift
-    for (const one of [key.toLowerCase(), digit]) {
+    for (const one of [key.toLowerCase(), digitOf(event)]) {
       const classId = canvas.keys.classAt(one);
       if (classId !== null) return () => canvas.answer('label', classId);
       const name = canvas.keys.at.get(one);
@@ -91,6 +91,8 @@ export class Controls {
     if (name === 'hints') return canvas.toggleHints();
     if (name === 'zoom') return canvas.stage.zoom.toggle();
     if (name === 'queue') return canvas.wishes.open();
+    if (name === 'guide') return canvas.guide.toggle();
+    if (name === 'example') return canvas.useAsExample();
     return canvas.answer(name);
   }
 
@@ -106,14 +108,16 @@ export class Controls {
     }
     const on = (selector, act) => canvas.root.querySelector(selector).addEventListener('click', act);
     on('.hints', () => canvas.toggleHints());
+    on('.open-guide', () => canvas.guide.toggle());
+    on('.use-example', () => canvas.useAsExample());
     on('.back-to-queue', () => canvas.goBack());
     on('.open-remap', () => {
       canvas.root.querySelector('.help').close();
       canvas.remap.open();
     });
     bus.addEventListener('help', () => canvas.openHelp(), { signal });
-    bus.addEventListener('ask-goal', () => canvas.askGoal(), { signal });
-    bus.addEventListener('rename', () => canvas.rename(), { signal });
+    bus.addEventListener('ask-goal', () => canvas.sitting.ask(), { signal });
+    bus.addEventListener('rename', () => canvas.server.rename(), { signal });
     bus.addEventListener('signed-out', () => canvas.identify(), { signal });
     document.addEventListener('click', (event) => this.refocus(event), { signal });
   }

@@ -195,6 +195,7 @@ class Desk:
             "key": self.key,
             "classes": [{"id": c.id, "name": c.name, "key": c.key, "colour": c.colour} for c in store.classes()],
             "merged": {str(one): root for one, root in store.roots().items() if one != root},
+            "guidelines": store.guidelines_mark(),
             "counts": self.counts(),
             "version": published.version if published else None,
             "ranking": ".".join(map(str, published.ranking_key)) if published else None,

@@ -1,6 +1,6 @@
 // The dialogs of the labeling screen: who is labeling, signing in again, and the keys (or taps).
 
-import { call, poll } from './api.js';
+import { bus, call, poll } from './api.js';
 import { element } from './dom.js';
 
 /** @param of what key an action has (keys.js) */
@@ -14,6 +14,8 @@ const keyRows = (of) => [
   [[of('flag')], 'Flag: something is wrong with the image'],
   [[of('hints')], "Show or hide the model's hints"],
   [[of('queue')], 'What is asked next: only a class, newest first; pause training'],
+  [[of('guide')], 'Show or hide what the classes mean, with examples'],
+  [[of('example')], 'The answered image in sight as an example of its class'],
   [['←', '→'], 'Back through your answers, and forward; a class key corrects'],
   [['+', '-', of('zoom')], 'Nearer, farther; actual pixels or fitted. Wheel and drag do it too'],
   [['Shift', '←', '…'], 'Move over an image that is larger than the stage'],
@@ -29,6 +31,7 @@ const TAPS = [
   ['Unsure', 'Somebody should look again'],
   ['Flag', 'Something is wrong with the image'],
   ['Hints', "Show or hide the model's hints"],
+  ['Guide', 'What the classes mean, with examples'],
   ['Find', 'A class by a part of its name'],
   ['Asked by', 'What is asked next: only a class, newest first; pause training'],
   ['Two fingers', 'Look closer; one finger moves the image'],
@@ -145,14 +148,23 @@ function showPasswordDialog(root, name, pending, resolve) {
   const waiting = pending ? ` ${pending} ${pending === 1 ? 'answer waits' : 'answers wait'} in this tab and will be saved then.` : '';
   dialog.querySelector('.kept').textContent = `The sign-in of ${name} has ended.${waiting}`;
   dialog.oncancel = (event) => event.preventDefault();
+  const done = () => {
+    bus.removeEventListener('state', elsewhere);
+    dialog.close();
+    root.focus({ preventScroll: true });
+    resolve(name);
+  };
+  const elsewhere = ({ detail: { annotator } }) => {
+    if (annotator === name) return done(); // in another tab of this browser
+    problem.textContent ||= `${annotator} is signed in now, in another tab. What you type here signs ${name} in instead.`;
+  };
+  bus.addEventListener('state', elsewhere);
   form.onsubmit = async (event) => {
     event.preventDefault();
     try {
       await call('signin', { name, password: form.elements.password.value });
-      dialog.close();
-      root.focus({ preventScroll: true });
+      done();
       poll();
-      resolve();
     } catch (refusal) {
       problem.textContent = refusal.message;
       form.elements.password.select();

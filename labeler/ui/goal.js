@@ -1,17 +1,16 @@
 // The sitting: how fast it goes, and a goal of labels or minutes where the person set one. Told, never asked about.
 
 import { tell } from './api.js';
+import { askGoal } from './dialogs.js';
+import { element } from './dom.js';
 
 const PAUSE = 20_000; // ms; a longer gap is no part of the pace
 const NEWEST = 40; // answers that the pace is taken from
 
 export class Sitting {
-  /**
-   * @param keep where the goal survives a reload (holder.js)
-   * @param reached (words) => called once, when the goal is reached
-   */
-  constructor(keep, reached) {
-    Object.assign(this, { keep, reached, times: [], goal: keep.get('goal') });
+  /** @param keep where the goal survives a reload (holder.js) */
+  constructor(root, keep) {
+    Object.assign(this, { root, keep, times: [], goal: keep.get('goal') });
   }
 
   /** One answer was given. Answers taken back do not count against the goal. */
@@ -22,6 +21,25 @@ export class Sitting {
       this.keep.set('goal', this.goal);
     }
     this.show();
+  }
+
+  ask() {
+    askGoal(this.root, this.goal, (unit, n) => {
+      this.aim(unit, n);
+      this.congratulate(null);
+    });
+  }
+
+  /** The goal is reached: said once, over the image's edge, and nothing is interrupted. null takes it away. */
+  congratulate(words) {
+    const note = this.root.querySelector('.goal-note');
+    note.replaceChildren();
+    if (!words) return;
+    const close = element('button', 'close', '×');
+    close.type = 'button';
+    close.setAttribute('aria-label', 'Close');
+    close.addEventListener('click', () => note.replaceChildren());
+    note.append(element('b', '', words[0]), element('span', '', words[1]), close);
   }
 
   /** @param unit 'labels' or 'minutes'; n 0 for no goal */
@@ -43,7 +61,7 @@ export class Sitting {
     if (done < goal.n || goal.told) return;
     goal.told = true;
     this.keep.set('goal', goal);
-    this.reached(summary(goal, minutes));
+    this.congratulate(summary(goal, minutes));
   }
 
   /** Milliseconds an answer over the newest ones; null until it is known. */
@@ -57,5 +75,5 @@ function summary({ answers, n, unit }, minutes) {
   const took = minutes < 1 ? `${Math.max(1, Math.round(60 * minutes))} s` : `${Math.round(minutes)} min`;
   const each = answers ? `, ${((60 * minutes) / answers).toFixed(1)} s each` : '';
   const title = unit === 'labels' ? `${n} answers: that was the goal` : `${n} minutes: that was the goal`;
-  return [title, `${answers} answers in ${took}${each}. Go on as long as you like.`];
+  return [title, `${answers} ${answers === 1 ? 'answer' : 'answers'} in ${took}${each}. Go on as long as you like.`];
 }

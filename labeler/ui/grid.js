@@ -5,7 +5,7 @@ import { sitting } from './canvas.js';
 import { chip as chosenChip, keep, kept } from './chosen.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
-import { Keys } from './keys.js';
+import { digitOf, Keys } from './keys.js';
 import { Marks } from './marks.js';
 import { openTab } from './tabs.js';
 
@@ -301,13 +301,13 @@ class Grid {
     const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
     if (onButton && event.repeat) event.preventDefault(); // held, it would be pressed again and again
     if (onButton) return;
-    const action = this.action(event.key, event.shiftKey);
+    const action = this.action(event.key, event.shiftKey, digitOf(event));
     if (!action) return;
     event.preventDefault();
     if (!event.repeat || event.key.startsWith('Arrow')) action();
   }
 
-  action(key, shift = false) {
+  action(key, shift = false, digit = '') {
     const actions = {
       Enter: () => this.confirm(),
       ' ': () => this.marks.toggle(),
@@ -320,7 +320,8 @@ class Grid {
     };
     if (Object.hasOwn(actions, key)) return actions[key];
     if (/^(Arrow|Home$|End$)/.test(key)) return () => this.marks.move(key, shift);
-    const classId = new Keys(this.known(), state().keys).classAt(key.toLowerCase());
+    const keys = new Keys(this.known(), state().keys);
+    const classId = keys.classAt(key.toLowerCase()) ?? keys.classAt(digit);
     return classId === null ? null : () => this.marks.mark(classId, this.target());
   }
 

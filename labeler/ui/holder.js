@@ -28,6 +28,9 @@ export class Keep {
       // storage is full or forbidden: the outbox still sends, only a reload could lose what is unsent
     }
   }
+  drop(name) {
+    sessionStorage.removeItem(this.prefix + name);
+  }
   clear() {
     for (const name of Object.keys(sessionStorage)) if (name.startsWith(this.prefix)) sessionStorage.removeItem(name);
   }

@@ -8,6 +8,8 @@ export const ACTIONS = [
   ['hints', 'm', 'Model hints'],
   ['zoom', 'z', 'Zoom'],
   ['queue', 'q', 'What is asked next'],
+  ['guide', 'g', 'Guideline'],
+  ['example', 'e', 'Use as example'],
 ];
 
 /** Keys that stay what they are, and the words for it. */
@@ -62,6 +64,9 @@ export class Keys {
     return [own, other === target ? undefined : other];
   }
 }
+
+/** The digit of a key of the digit row, '' for any other key: where digits need Shift, the place alone is a digit. */
+export const digitOf = ({ code, shiftKey }) => (!shiftKey && /^Digit\d$/.test(code) ? code.at(-1) : '');
 
 /** How a key is shown. */
 export const shown = (key) => (key === ' ' ? 'Space' : key.toUpperCase());

@@ -36,6 +36,11 @@ export class Outbox {
     this.changed();
   }
 
+  /** Another person goes on in this tab: what is unsent stays in the spare copy, for who gave it. */
+  leave() {
+    this.operations = [];
+  }
+
   /** Sends at once, as after the network came back. */
   retry() {
     clearTimeout(this.timer);

@@ -2,7 +2,7 @@
 // name, so that they are there in any browser.
 
 import { element } from './dom.js';
-import { ACTIONS, FIXED, shown } from './keys.js';
+import { ACTIONS, digitOf, FIXED, shown } from './keys.js';
 
 export class Remap {
   /**
@@ -67,7 +67,7 @@ export class Remap {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === 'Escape') return this.stop('Press a button, then the key it should have.');
     if (event.key === 'Backspace') return this.store({ ...this.get().keys.own, [target]: '' }, `${name} has no key now.`);
-    const key = /^Digit\d$/.test(event.code) && !event.shiftKey ? event.code.at(-1) : event.key.toLowerCase();
+    const key = digitOf(event) || event.key.toLowerCase();
     if (FIXED.has(key)) return this.say(`${FIXED.get(key)}, and stays so. Press another key.`);
     if (key.length !== 1) return this.say(`${event.key} cannot be taken. Press a letter, a digit or a sign.`);
     const { keys } = this.get();

@@ -4,6 +4,7 @@ import { bus, call, firstState, poll, state, uid } from './api.js';
 import { showAgreement } from './agreement.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
+import { digitOf } from './keys.js';
 
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 const ACTIONS = [
@@ -236,7 +237,7 @@ class Review {
     const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
     if (another || !this.root.offsetParent || isTyping(event.target) || document.querySelector('dialog[open]')) return;
     if (event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ')) return;
-    const action = this.action(event.key.toLowerCase());
+    const action = this.action(event.key.toLowerCase()) ?? this.action(digitOf(event));
     if (!action) return;
     event.preventDefault();
     if (!event.repeat) action();

@@ -26,6 +26,7 @@ from labeler.ui.desk import Desk
 from labeler.ui.imagine import drawn, imagine_routes
 from labeler.ui.learning import learning_routes
 from labeler.ui.map import map_routes
+from labeler.ui.manage import class_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
@@ -96,7 +97,10 @@ class Operation(BaseModel):
 
 
 class Commit(Message):
+    """`annotator`: who gave these answers. One that another person's cookie comes with is not stored as theirs."""
+
     operations: list[Operation] = Field(max_length=500)
+    annotator: str | None = Field(None, max_length=200)
 
 
 class Name(BaseModel):
@@ -153,6 +157,7 @@ def routes(
     map_routes(api, desk)
     review_routes(api, desk, waiting, _who, _same_project_and_name)
     imagine_routes(api, desk, _name, _same_project_and_name)
+    class_routes(api, desk, _same_project_and_name)
     return api
 
 
@@ -188,6 +193,8 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     @api.post("/commit")
     def commit(body: Commit, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request)
+        if body.annotator not in (None, name):
+            raise HTTPException(401, f"These answers are {body.annotator}'s, and {name} is labeling here now.")
         events = [
             NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
         ]

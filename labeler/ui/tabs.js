@@ -7,6 +7,7 @@ const wanted = () => decodeURIComponent(location.hash.slice(1)) || nameOf(tabs()
 export function followTabs() {
   document.addEventListener('click', (event) => {
     const tab = event.target.closest?.('#lab-tabs [role=tab]');
+    tab?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     if (tab && nameOf(tab) !== wanted()) history.pushState(null, '', `#${encodeURIComponent(nameOf(tab))}`);
   });
   window.addEventListener('popstate', show);
@@ -19,4 +20,5 @@ export const openTab = (name) => tabs().find((one) => nameOf(one) === name)?.cli
 function show() {
   const tab = tabs().find((one) => nameOf(one) === wanted());
   if (tab && tab.getAttribute('aria-selected') !== 'true') tab.click();
+  tab?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
 }

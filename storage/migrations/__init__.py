@@ -12,6 +12,7 @@ from storage.migrations import (
     m0005_generations,
     m0006_links,
     m0007_blind_tests,
+    m0008_guidelines,
 )
 
 Migration = Callable[[Connection], None]
@@ -25,6 +26,7 @@ MIGRATIONS: list[Migration] = [
     m0005_generations.upgrade,
     m0006_links.upgrade,
     m0007_blind_tests.upgrade,
+    m0008_guidelines.upgrade,
 ]
 
 

@@ -1,4 +1,4 @@
-"""Blind tests: how well a person told real images from those a version of the model drew."""
+"""Schema 7: blind tests, how well a person told real images from those a version of the model drew."""
 
 from sqlalchemy import Connection
 
