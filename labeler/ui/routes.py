@@ -25,8 +25,8 @@ from labeler.ui import pictures
 from labeler.ui.desk import Desk
 from labeler.ui.imagine import drawn, imagine_routes
 from labeler.ui.learning import learning_routes
-from labeler.ui.map import map_routes
 from labeler.ui.manage import class_routes
+from labeler.ui.map import map_routes
 from labeler.ui.review import Waiting, review_routes
 from labeler.ui.signin import account_of, may, must_be, sign_in_routes
 from storage import NewEvent
