@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: install demo test test-deep check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page bench-map
+.PHONY: install demo test test-deep check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page bench-map screenshots
 
 install: $(VENV)/.installed
 
@@ -83,3 +83,7 @@ bench-page: install
 # Frames while the map of 60,000 images is dragged and zoomed: docs/benchmarks/map.md. A minute or two.
 bench-map: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_map.py $(IMAGES)
+
+# The pictures of README and docs, from a real run of the demo that a program labels by keyboard.
+screenshots: install
+	PYTHONPATH=tests $(BIN)/python -P tests/screenshots.py $(FASHION_MNIST)
