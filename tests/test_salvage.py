@@ -77,7 +77,9 @@ def test_check_says_what_is_torn_what_can_be_read_and_what_to_do(torn: Path, lab
     ended = labeler("check", torn)
     assert ended.code == 1
     assert ended.out.startswith("SQLite: ")
-    assert re.search(r"^events: 5\d\d rows can be read, and in 2 places there were more$", ended.out, re.M), ended.out
+    assert re.search(r"^events: [45]\d\d rows can be read, and in 2 places there were more$", ended.out, re.M), (
+        ended.out
+    )
     assert f"samples: {N} rows can be read\n" in ended.out
     assert f"labeler check {torn} --salvage FOLDER" in ended.out
     assert ended.err.count("\n") == 1
