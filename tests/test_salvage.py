@@ -135,6 +135,16 @@ def test_a_file_of_which_nothing_is_left_says_to_restore_a_backup(torn: Path, la
     assert not (torn.parent / "new").exists()
 
 
+def test_links_that_were_lost_are_made_again_of_their_events(torn: Path, labeler: Command) -> None:
+    with Project.open(torn) as p:
+        head, links = p.store.head(), [p.store.link(i) for i in range(1, N + 1)]
+    tear(torn, *leaves(torn / "labels.db", "event_links")[1:3])
+    assert labeler("check", torn, "--salvage", torn.parent / "new").code == 0
+    with Project.open(torn.parent / "new") as q:
+        assert (q.store.check(), q.store.head()) == ([], head)
+        assert [q.store.link(i) for i in range(1, N + 1)] == links
+
+
 def test_where_the_list_of_tables_is_torn_those_that_are_left_are_read(torn: Path, labeler: Command) -> None:
     with closing(sqlite3.connect(torn / "labels.db")) as db:
         (rows,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
