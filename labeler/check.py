@@ -24,7 +24,7 @@ from storage.processes import runs
 
 Progress = Callable[[int, int], None]
 OURS = {  # what these folders hold, hidden files apart
-    "images": re.compile(rf"images/([0-9a-f]{{2}}/)?[0-9a-f]{{64}}\.[A-Za-z0-9]+|images/{DAMAGED}/.*"),
+    "images": re.compile(rf"images/([0-9a-f]{{2}}/)?[0-9a-f]{{64}}[^/]*|images/{DAMAGED}/.*"),
     "models": re.compile(r"models/\d{6,}/[a-z_]+\.(npy|npz|safetensors|json)"),
     "cache": re.compile(r"cache/.*\.(npy|npz|json|safetensors)"),
 }

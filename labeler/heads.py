@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from labeler.moments import told
 from storage import Store
 
 FILE = "labels.head"
@@ -25,8 +26,6 @@ def fault(folder: Path, store: Store) -> str | None:
     event_id, link, when = kept(folder)
     if not event_id or store.link(event_id) == link:
         return None
-    from labeler.moments import told
-
     return (
         f"The record no longer has event {event_id} as {FILE} noted it, {told(when)}: it was cut or changed, or an "
         f"older copy was put in its place. If that is as it should be, delete {FILE}."

@@ -53,6 +53,17 @@ def link_all(db: Connection) -> None:
         before = _link(db, before, some)
 
 
+def link_missing(db: Connection) -> None:
+    """Links that were lost, made again of their events; where those before are lost too, they do not fit the next."""
+    before, links = FIRST, []
+    for event_id, event, link in _side_by_side(db):
+        before = link or link_after(before, event)
+        if link is None:
+            links.append({"event_id": event_id, "link": before})
+    if links:
+        db.execute(ADD, links)
+
+
 def _link(db: Connection, before: str, rows: Iterable[Any]) -> str:
     links = []
     for row in rows:

@@ -20,7 +20,7 @@ from storage.tables import annotators, events, open_answers, overlap_events, sam
 from storage.values import DISPUTED, Answer, Event, Overlap, Sample
 
 MOST_TIMES = 100
-SETTLED_AT_ONCE = 200  # samples: some milliseconds
+SETTLED_AT_ONCE = 100  # samples: some milliseconds
 SETTLE_PAUSE = 0.01  # seconds
 NEVER = Overlap(0.0, 1, 0, None, 0.0, 0)
 
@@ -63,12 +63,14 @@ class OverlapTables(Database):
         with self._reading() as db:
             lost = without_event(db)
             wrong = [sample_id for sample_id in wrong_states(db) if sample_id not in lost]
-        for start in range(0, len(wrong), SETTLED_AT_ONCE):
-            with self._writing() as db:
-                derive_states(db, wrong[start : start + SETTLED_AT_ONCE])
+        for end in range(SETTLED_AT_ONCE, len(wrong) + SETTLED_AT_ONCE, SETTLED_AT_ONCE):
+            begun = time.monotonic()
+            with self._writing(durable=end >= len(wrong)) as db:  # the last one writes all of them through
+                derive_states(db, wrong[end - SETTLED_AT_ONCE : end])
+            took = time.monotonic() - begun
             if on_progress:
-                on_progress(min(start + SETTLED_AT_ONCE, len(wrong)), len(wrong))
-            time.sleep(SETTLE_PAUSE)  # labels get in between
+                on_progress(min(end, len(wrong)), len(wrong))
+            time.sleep(max(SETTLE_PAUSE, took))  # labels get in between
 
     def overlap(self, at: int | None = None) -> Overlap:
         """What is asked of several people now, or was when event `at` was the newest; a share of 0: nothing."""

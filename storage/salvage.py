@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from storage.chain import link_all
+from storage.chain import link_missing
 from storage.dialects import in_lists
 from storage.migrations import MIGRATIONS
 from storage.repairs import TRIGGERS
@@ -74,7 +74,7 @@ def readable(path: Path) -> list[Readable]:
         for name in KEPT:
             holes: list[int] = []
             n = sum(1 for _ in _rows(db, name, ["rowid"], holes)) if _columns(db, name) else 0
-            found.append(Readable(name, n, len(holes) or _is_lost(db, name)))
+            found.append(Readable(name, n, len(holes) or int(_is_lost(db, name))))
     return found
 
 
@@ -97,8 +97,7 @@ def salvage(path: Path, out: Path) -> Salvaged:
                     new.exec_driver_sql(f'DELETE FROM "{name}" WHERE rowid = ?', (rowid,))
             new.exec_driver_sql("UPDATE versions SET pruned = 1")  # their files are not taken along
             new.exec_driver_sql(WITHOUT_HISTORY)
-            if not _columns(db, "event_links"):  # of an older schema, or lost
-                link_all(new)
+            link_missing(new)
         store.repair()
 
     with _opened(path) as db, Store.make(out, _name(db) or path.parent.name, fill) as store:
@@ -111,7 +110,7 @@ def _taken_over(db: sqlite3.Connection, new: sa.Connection, name: str) -> Readab
     insert = sa.insert(metadata.tables[name]).prefix_with("OR IGNORE")  # a row that no program of ours wrote
     for some in in_lists(_rows(db, name, columns, holes)) if columns else ():
         n += new.execute(insert, [dict(zip(columns, row, strict=True)) for row in some]).rowcount
-    return Readable(name, n, len(holes) or _is_lost(db, name))
+    return Readable(name, n, len(holes) or int(_is_lost(db, name)))
 
 
 def _is_lost(db: sqlite3.Connection, name: str) -> bool:

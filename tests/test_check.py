@@ -273,10 +273,10 @@ def test_what_a_running_trainer_is_about_is_neither_found_nor_taken(trained: Pro
 
 
 def test_originals_that_no_sample_speaks_of_are_told_and_kept(trained: Project) -> None:
-    young = trained.folder / "images" / "ab" / "young.png"
+    young = trained.folder / "images" / "ab" / f"{'ab' * 32}.png"
     young.parent.mkdir(exist_ok=True)
     young.write_bytes(b"an import may be about to name it")
-    unknown = old(Path(shutil.copy(young, young.with_name("old.png"))))
+    unknown = old(Path(shutil.copy(young, young.with_name(f"{'cd' * 32}.png"))))
     _, left = repair(trained.folder, trained.store)
     assert [finding.text.startswith("1 in images/") for finding in left] == [True]
     assert unknown.exists()
@@ -320,7 +320,7 @@ def test_the_page_goes_on_with_the_version_before_a_torn_one(trained: Project) -
 def test_what_somebody_put_into_our_folders_is_told_and_left(project: Project) -> None:
     project.images()
     for name in ("images/notes.txt", "images/ab/mine.png", "models/old/weights.bin", "cache/todo.md"):
-        (project.folder / name).parent.mkdir(exist_ok=True)
+        (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (project.folder / name).write_text("mine")
     (project.folder / "images" / ".hidden").write_text("of a file manager")
     told = [finding for finding in check(project.folder, project.store) if "not of Labeler" in finding.text]

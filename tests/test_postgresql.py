@@ -22,7 +22,7 @@ from labeler.lookout import Lookout
 from labeler.outage import outlasted
 from labeler.project import Project
 from labeler.serve import _held
-from storage import NewEvent, NewSample, Store, migrations
+from storage import Conflict, NewEvent, NewSample, Store, migrations
 from storage.tables import metadata
 
 if TYPE_CHECKING:
@@ -134,9 +134,12 @@ def test_what_a_writer_read_before_it_waited_is_not_what_it_goes_by(store: Store
     with Store.open(store.place) as other, ThreadPoolExecutor() as pool:
         with store._writing() as db:
             store._append(db, [label("same", 1, 1)])
-            again = pool.submit(other.record, [label("same", 1, 2)])
-            wait_for(lambda: waiting(store))
+            again = pool.submit(other.record, [label("same", 1, 1)])
+            wait_for(lambda: waiting(store) == 1)
+            differs = pool.submit(other.record, [label("same", 1, 2)])  # queues behind the first in its process
         assert again.result(30) == ["same"]
+        with pytest.raises(Conflict):
+            differs.result(30)
     assert store.labels() == {1: 1}
 
 

@@ -77,7 +77,9 @@ def test_check_says_what_is_torn_what_can_be_read_and_what_to_do(torn: Path, lab
     ended = labeler("check", torn)
     assert ended.code == 1
     assert ended.out.startswith("SQLite: ")
-    assert re.search(r"^events: 5\d\d rows can be read, and in 2 places there were more$", ended.out, re.M), ended.out
+    assert re.search(r"^events: [45]\d\d rows can be read, and in 2 places there were more$", ended.out, re.M), (
+        ended.out
+    )
     assert f"samples: {N} rows can be read\n" in ended.out
     assert f"labeler check {torn} --salvage FOLDER" in ended.out
     assert ended.err.count("\n") == 1
@@ -131,6 +133,16 @@ def test_a_file_of_which_nothing_is_left_says_to_restore_a_backup(torn: Path, la
     ended = labeler("check", torn, "--salvage", torn.parent / "new")
     assert (ended.code, "Restore the newest backup" in ended.err) == (1, True), ended
     assert not (torn.parent / "new").exists()
+
+
+def test_links_that_were_lost_are_made_again_of_their_events(torn: Path, labeler: Command) -> None:
+    with Project.open(torn) as p:
+        head, links = p.store.head(), [p.store.link(i) for i in range(1, N + 1)]
+    tear(torn, *leaves(torn / "labels.db", "event_links")[1:3])
+    assert labeler("check", torn, "--salvage", torn.parent / "new").code == 0
+    with Project.open(torn.parent / "new") as q:
+        assert (q.store.check(), q.store.head()) == ([], head)
+        assert [q.store.link(i) for i in range(1, N + 1)] == links
 
 
 def test_where_the_list_of_tables_is_torn_those_that_are_left_are_read(torn: Path, labeler: Command) -> None:
