@@ -146,6 +146,7 @@ def test_a_blind_test_by_keys_is_kept_and_labels_nothing(project: Project, visit
     page.get_by_role("button", name="Begin").click()
     title = page.locator("#lab-blind-title")
     expect(title).to_have_text("Real or generated? 1 of 10")
+    page.keyboard.press("Enter")  # presses nothing: a test begins with no button in focus
     page.keyboard.press("g")
     expect(title).to_have_text("Real or generated? 2 of 10")
     page.keyboard.press("Backspace")

@@ -83,7 +83,8 @@ export class Blind {
     this.dialog.querySelector('.blind-image').replaceChildren(image);
     this.dialog.querySelector('[data-said=back]').disabled = at === 0;
     this.shownAt = performance.now();
-    if (!this.dialog.contains(document.activeElement) || document.activeElement.disabled) this.dialog.querySelector('[data-said=real]').focus();
+    const { activeElement: focused } = document;
+    if (!this.dialog.contains(focused) || focused.disabled) this.dialog.querySelector('.blind-test').focus(); // R and G are heard there
   }
 
   async say(what) {
