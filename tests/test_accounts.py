@@ -233,6 +233,20 @@ def test_only_an_admin_changes_how_images_are_chosen(client: TestClient) -> None
     assert client.post("/labeler/control", json={"project": key, "acquisition": "random"}).status_code == 200
 
 
+def test_how_fast_others_are_is_told_to_reviewers_and_admins_alone(project: Project, client: TestClient) -> None:
+    for i, name in enumerate(("ann", "ada"), start=1):
+        project.loop(name, "tab").answer(i, project.store.classes()[0].name, ms=1000)
+
+    def people() -> set[str]:
+        return {one["annotator"] for one in client.get("/labeler/learning").json()["pace"]["people"]}
+
+    signed_in(client, "ann")
+    assert people() == {"ann"}
+    client.cookies.clear()
+    signed_in(client, "ada")
+    assert people() == {"ann", "ada"}
+
+
 def test_a_wrong_password_and_signing_out(client: TestClient) -> None:
     wrong = client.post("/labeler/signin", json={"name": "ann", "password": "something else"})
     unknown = client.post("/labeler/signin", json={"name": "nobody", "password": "something else"})

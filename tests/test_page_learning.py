@@ -1,4 +1,4 @@
-"""The Learning tab in a browser: scores class by class, the confusion matrix by keyboard, pace, what answers changed."""
+"""The Learning tab in a browser: scores class by class, confusion by keyboard, pace, what answers changed."""
 
 from collections.abc import Iterator
 
@@ -140,6 +140,9 @@ def test_axe_finds_nothing_wrong_and_nothing_is_wider_than_the_screen(
     page.wait_for_timeout(300)
     found = [f"{v['id']} {[n['target'] for n in v['nodes'][:3]]}" for v in Axe().run(page).response["violations"]]
     wide = page.evaluate("document.documentElement.scrollWidth")
+    page.evaluate("scrollTo(0, 900)")
+    tops = [page.locator(place).bounding_box() for place in ("#lab-header .top", "#lab-tabs [role=tablist]")]
     context.close()
     assert found == []
     assert wide <= width
+    assert [box and box["y"] for box in tops] == [0, 0]  # the tabs stand in the header, wherever the page is scrolled
