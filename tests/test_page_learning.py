@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, press, served, small_project
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from test_loop import publish_version
 
 from labeler import Project
@@ -73,6 +72,13 @@ def test_scores_stand_on_measuring_images_and_a_cell_opens_the_labels_that_were_
     told = page.locator(".changes .bars-plot").get_attribute("aria-label") or ""
     assert "80 of 120 predictions flipped with 3 answers together and 25 gradient steps" in told
 
+    for width in (1024, 390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("scrollTo(0, 900)")
+    tops = [page.locator(place).bounding_box() for place in ("#lab-header .top", "#lab-tabs [role=tablist]")]
+    assert [box and box["y"] for box in tops] == [0, 0]  # the tabs stand in the header, wherever the page is scrolled
+
     cells = page.locator(".confusion button")
     expect(cells.and_(page.locator("[tabindex='0']"))).to_have_count(1)
     cells.first.focus()
@@ -117,24 +123,3 @@ def test_what_an_answer_changed_stands_beside_it_on_the_filmstrip(project: Proje
     expect(tiles.nth(1).locator(".flips")).to_have_text("7*")
     title = tiles.nth(1).get_attribute("title") or ""
     assert "7 of 120 predictions flipped with 2 answers together" in title
-
-
-def test_axe_finds_nothing_wrong_and_nothing_is_wider_than_the_screen(browser: Browser, url: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    page = context.new_page()
-    page.goto(url)
-    page.fill("dialog.who input", "axe")
-    page.keyboard.press("Enter")
-    expect(page.locator(IMAGE)).to_be_visible()
-    learning(page)
-    for scheme, width in (("light", 1440), ("dark", 390)):
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(400)
-        found = [f"{v['id']} {[n['target'] for n in v['nodes'][:3]]}" for v in Axe().run(page).response["violations"]]
-        assert found == [], scheme
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.evaluate("scrollTo(0, 900)")
-    tops = [page.locator(place).bounding_box() for place in ("#lab-header .top", "#lab-tabs [role=tablist]")]
-    context.close()
-    assert [box and box["y"] for box in tops] == [0, 0]  # the tabs stand in the header, wherever the page is scrolled
