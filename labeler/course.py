@@ -165,9 +165,8 @@ class Course:
         self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = self.publishing = 0.0  # when the newest version was out, and the seconds it took
         self.names = [c.name for c in self.store.classes()]
-        self.published: tuple[int, tuple[str, float], list[str]] | None = (
-            None  # newest event, how it ranks, class names
-        )
+        # Of the newest version: newest event, acquisition and diversity, class names.
+        self.published: tuple[int, tuple[str, float], list[str]] | None = None
         self.changed_at_step = 0
         self.history: list[float] = []  # total loss, one entry a step since the last change
 

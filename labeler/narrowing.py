@@ -20,6 +20,7 @@ from storage import Store
 
 NEWEST = "newest"  # what chose an image that was asked because it was imported last
 MOST_SELECTED = 100_000
+BEYOND = 2**62  # no id is as large
 KEPT = 32  # people whose narrowed order is kept
 
 
@@ -85,7 +86,7 @@ class Narrowings:
             raise KeyError(f"There is no class {class_id} to narrow to.")
         kept: dict[str, Any] = {}
         if sample_ids is not None:
-            ids = np.unique(np.asarray(sample_ids, np.int64))
+            ids = np.array(sorted({int(i) for i in sample_ids if 0 < i < BEYOND}), np.int64)
             if not 1 <= len(ids) <= MOST_SELECTED:
                 raise ValueError(f"A selection is of 1 to {MOST_SELECTED:,} images; this one is of {len(ids):,}.")
             now = replace(now, selected=len(ids), title=title, mark=secrets.token_hex(8))

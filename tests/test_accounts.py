@@ -304,6 +304,18 @@ def test_only_reviewers_and_admins_change_what_another_person_answered(
         assert answers == [("bob", 2), ("cy", 2), ("ann", 3)]
 
 
+def test_how_fast_others_are_is_told_to_reviewers_and_admins_alone(client: TestClient) -> None:
+    told = {}
+    for name in ("ann", "ada", "ann"):
+        client.cookies.clear()
+        key = signed_in(client, name).get("/labeler/state").json()["key"]
+        operation = {"uid": f"pace-of-{name}", "kind": "label", "sample_id": 9, "class_id": 1, "ms": 1000}
+        about = {"project": key, "client": "tab-00000001"}
+        assert client.post("/labeler/commit", json={**about, "operations": [operation]}).json()["stored"]
+        told[name] = {one["annotator"] for one in client.get("/labeler/learning").json()["pace"]["people"]}
+    assert told == {"ann": {"ann"}, "ada": {"ann", "ada"}}
+
+
 def test_a_wrong_password_and_signing_out(client: TestClient) -> None:
     wrong = client.post("/labeler/signin", json={"name": "ann", "password": "something else"})
     unknown = client.post("/labeler/signin", json={"name": "nobody", "password": "something else"})

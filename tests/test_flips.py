@@ -74,8 +74,8 @@ def test_rankings_and_versions_tell_how_many_predictions_flipped_and_which_answe
     assert from_rows(project.published().changes) == [newest]  # until there is a version, with the ranking
 
 
-def test_a_ranking_on_a_version_that_is_not_the_newest_any_more_changes_nothing(learning: Learning) -> None:
-    flips, ids = Flips(learning.store), np.arange(3)
+def test_a_ranking_on_a_version_that_is_not_the_newest_any_more_changes_nothing(project: Project) -> None:
+    flips, ids = Flips(project.store), np.arange(3)
     a, b = np.array([1, 1, 1]), np.array([2, 1, 1])
     assert flips.version("one", ids, a, 1, 10, 1) == []
     assert flips.version("two", ids, b, 1, 20, 1)[0].flipped == 1
@@ -85,8 +85,8 @@ def test_a_ranking_on_a_version_that_is_not_the_newest_any_more_changes_nothing(
     assert flips.version("four", np.arange(4), np.ones(4, int), 2, 40, 2) == []  # images came
 
 
-def test_what_a_prediction_was_before_the_first_label_is_no_change(learning: Learning) -> None:
-    flips, ids = Flips(learning.store), np.arange(3)
+def test_what_a_prediction_was_before_the_first_label_is_no_change(project: Project) -> None:
+    flips, ids = Flips(project.store), np.arange(3)
     assert flips.version("one", ids, np.array([1, 2, 3]), 0, 10, 0) == []
     assert flips.ranking("one", ids, np.array([1, 1, 1]), 1, 1) == []
     assert isinstance(flips.ranking("one", ids, np.array([1, 1, 2]), 2, 2)[0], Change)

@@ -8,16 +8,21 @@ from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, on_screen, press,
 from playwright.sync_api import Browser, Page, expect
 
 from labeler import Project
+from labeler.control import change
 
 pytestmark = IGNORE_UNCLOSED
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with small_project(tmp_path_factory.mktemp("access") / "project", n=300, side=28) as p:
-        publish_version(p, 1, gold_accuracy=0.812, gold_n=1000, log_px=-90.0, kl_z=9.5)
-        p.loop("before").answer(1, 0)
-        p.classes.set_guideline("class 1", "What belongs here.", [1])
+    with small_project(tmp_path_factory.mktemp("access") / "project", n=300, side=28, measure_share=0.05) as p:
+        change(p.store, {"measure_share": 0})
+        p.loop("maker").answer_many({int(i): "class 3" for i in p.store.sample_ids("measure")})
+        changes = [[0, 1, 1, 40, 300, 0, 2, 1.0], [1, 15, 3, 12, 300, 25, 4, 2.0]]
+        measures = {"gold_accuracy": 0.812, "gold_n": 1000, "log_px": -90.0, "kl_z": 9.5, "losses": {"supervised": 1.2}}
+        publish_version(p, 1, labels=4, changes=changes, **measures)
+        p.loop("before").answer(min(p.store.sample_ids("pool")), 0)
+        p.classes.set_guideline("class 1", "What belongs here.", [int(min(p.store.sample_ids("pool")))])
         p.classes.add(["class 11"])
         p.classes.archive(["class 11"])
         yield p
@@ -88,6 +93,7 @@ def test_axe_finds_nothing_wrong_on_any_tab_or_dialog(browser: Browser, url: str
     found += complaints(page, "grid")
     page.get_by_role("tab", name="Learning").click()
     expect(page.locator(".chart svg").first).to_be_visible()
+    expect(page.locator(".confusion button").first).to_be_visible()
     found += complaints(page, "learning")
     page.get_by_role("tab", name="Classes").click()
     expect(page.locator(".one-tiles-note")).not_to_be_empty()

@@ -3,12 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-from conftest import Ended, end, start, wait_for
+import pytest
+from conftest import Ended, wait_for
 from test_lookout import at_work, digit_project, learned, rests
 
 from labeler import Project
+from labeler.cli.page import said_when_paused
 from labeler.control import change
+from labeler.course import train
 from labeler.learning import Learning
 from labeler.lookout import Lookout
 from labeler.ranker import Ranker
@@ -111,15 +115,18 @@ def test_the_commands_pause_and_resume_a_project(project: Project, labeler: Call
     assert labeler("pause", project.folder / "nowhere").code == 1
 
 
-def test_train_waits_while_it_is_paused_says_so_and_ends_after_that(digit_project: Project) -> None:
+def test_training_until_settled_waits_while_it_is_paused_and_says_so(
+    digit_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     change(digit_project.store, {"paused": True})
-    process = start("train", digit_project.folder, "--until-settled")
-    wait_for(lambda: phase(digit_project) == "paused")
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("Training is paused. Labels still count; go on with: labeler resume ")
-    assert digit_project.store.newest_version() is None
-    assert process.poll() is None
-    change(digit_project.store, {"paused": False})
-    ended = end(process)
-    assert (ended.code, ended.err) == (0, "Training goes on.\n")
+    with ThreadPoolExecutor() as pool:
+        trainer = pool.submit(train, digit_project.folder, True, None, said_when_paused(digit_project.folder))
+        wait_for(lambda: phase(digit_project) == "paused")
+        assert not trainer.done()
+        assert digit_project.store.newest_version() is None
+        change(digit_project.store, {"paused": False})
+        trainer.result(60)
     assert digit_project.store.newest_version() is not None
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("Training is paused. Labels still count; go on with: labeler resume ")
+    assert told[1:] == ["Training goes on."]

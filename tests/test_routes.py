@@ -373,7 +373,13 @@ def test_a_person_narrows_what_is_asked_and_lifts_it_again(project: Project, cli
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [({"sample_ids": []}, 422), ({"sample_ids": [0]}, 422), ({"class_id": 99}, 404), ({"title": 81 * "x"}, 422)],
+    [
+        ({"sample_ids": []}, 422),
+        ({"sample_ids": [0]}, 422),
+        ({"sample_ids": [2**70]}, 422),
+        ({"class_id": 99}, 404),
+        ({"title": 81 * "x"}, 422),
+    ],
 )
 def test_a_narrowing_that_cannot_be_is_refused(client: TestClient, body: dict[str, Any], status: int) -> None:
     tab(client)
