@@ -109,15 +109,17 @@ def measured(browser: Browser, url: str, n: int) -> dict[str, Any]:
     opened = 1000 * (time.perf_counter() - begun)
     page.wait_for_timeout(1000)
     frames = {name: page.evaluate(DRAG, [FRAMES, wheel]) for name, wheel in (("drag", False), ("zoom", True))}
-    found = {name: [round(float(np.percentile(times, q)), 1) for q in (50, 95)] for name, (times, _) in frames.items()}
-    found["draw"] = [round(float(np.percentile(frames["drag"][1], q)), 1) for q in (50, 95)]
+    found = {
+        name: [round(float(np.percentile(times, q)), 1) for q in (10, 50, 95)] for name, (times, _) in frames.items()
+    }
+    found["draw"] = [round(float(np.percentile(frames["drag"][1], q)), 1) for q in (10, 50, 95)]
     drawn_by = page.get_attribute(".map-points", "data-drawn-by")
     return {"drawn_by": drawn_by, "opened": round(opened), **found, "lasso": round(page.evaluate(INSIDE), 1)}
 
 
 def report(n: int, rows: list[dict[str, Any]]) -> str:
     lines = ["# The map in the browser", "", *(__doc__ or "").splitlines()[4:], ""]
-    lines += [f"| {n:,} images, drawn by | there after, ms | drag, p50 / p95 ms | zoom | draw | lasso |"]
+    lines += [f"| {n:,} images, drawn by | there after, ms | drag, p10 / p50 / p95 ms | zoom | draw | lasso |"]
     lines += ["| :--- | ---: | ---: | ---: | ---: | ---: |"]
     for row in rows:
         pairs = (" / ".join(map(str, row[name])) for name in ("drag", "zoom", "draw"))

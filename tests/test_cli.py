@@ -384,6 +384,7 @@ def test_a_model_is_trained_and_draws_by_commands(
     assert labeler("import", folder, tmp_path / "labeled.npz", "--labels").code == 0
     with Project.open(folder) as p:
         p.store.set_setting("learner", QUICK)
+        p.store.set_setting("map", False)
 
     ended = labeler("train", folder, "--until-settled")
     assert (ended.code, ended.err) == (0, "")

@@ -35,6 +35,7 @@ def digit_project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Iter
     with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
         p.import_(tmp_path / "pool.npz", measure_share=0)
         p.store.set_setting("learner", {"warm_up_steps": 6, "settle_least": 4, "settle_most": 8, "graph_size": 100})
+        p.store.set_setting("map", False)
         yield p
 
 

@@ -108,6 +108,7 @@ def within(first: int, last: int) -> list[int]:
 def test_points_have_the_colours_of_the_legend_whose_entries_switch_them_off(project: Project, visit: Visitors) -> None:
     page = visit()
     open_map(page)
+    expect(page.locator(".map-points")).to_have_attribute("data-drawn-by", "pixels")  # there is no graphics card
     labeled = [sample_id for sample_id, class_id in project.store.labels().items() if class_id == 4]
     of_class = next(one for one in project.store.classes() if one.id == 4)
     assert colour(page, labeled[0]) == pytest.approx(rgb(of_class.colour), abs=2)
@@ -190,21 +191,21 @@ def test_what_a_lasso_holds_goes_to_the_grid_and_labeled_ones_to_be_corrected(
     open_map(page)
     lasso(page, 23, 45)
     chosen = page.locator(".map-chosen")
-    expect(chosen.locator("h3")).to_have_text("9 images")
+    expect(chosen.locator("h2")).to_have_text("9 images")
     ids = within(23, 45)
     expect(chosen).to_contain_text("9 open, 0 labeled")
     expect(chosen.get_by_role("button", name="Labeled ones of them")).to_be_disabled()
+    wanted = set(ids) & set(project.store.open_ids("pool").tolist())  # without those on a screen
+    assert len(wanted) > 2
     chosen.get_by_role("button", name="To the grid").click()
-    pool = set(project.store.sample_ids("pool").tolist())
     expect(page.locator(".grid-chosen")).to_contain_text("9 from the map")
-    wanted = set(ids) & pool
     expect(page.locator(".grid-tile")).to_have_count(len(wanted))
     shown = page.eval_on_selector_all(".grid-tile", "all => all.map((one) => Number(one.dataset.sampleId))")
     assert set(shown) == wanted
     open_map(page)
-    expect(chosen.locator("h3")).to_have_text("9 images")
+    expect(chosen.locator("h2")).to_have_text("9 images")
     lasso(page, 81, 100)
-    expect(chosen.locator("h3")).to_have_text("20 images")
+    expect(chosen.locator("h2")).to_have_text("20 images")
     expect(chosen).to_contain_text("9 labeled, 1 set aside")
     chosen.get_by_role("button", name="Labeled ones of them").click()
     expect(page.locator(".grid-chosen")).to_contain_text("20 from the map")
@@ -230,7 +231,7 @@ def test_what_is_chosen_by_keys_goes_to_the_queue(visit: Visitors) -> None:
         page.keyboard.press("-")
     middle = int(page.get_attribute(".map-card", "data-sample-id") or 0)
     page.keyboard.press("Enter")
-    expect(page.locator(".map-chosen h3")).to_have_text("1 image")
+    expect(page.locator(".map-chosen h2")).to_have_text("1 image")
     page.get_by_role("button", name="Only these next").click()
     wait_for(lambda: sent)
     assert (sent[0]["sample_ids"], sent[0]["title"]) == ([middle], "1 from the map")
@@ -257,7 +258,7 @@ def test_new_labels_and_a_new_map_come_by_themselves(tmp_path: Path, browser: Br
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wrong_for_assistive_technology(visit: Visitors, scheme: str) -> None:
+def test_it_fits_every_screen_and_nothing_is_wrong_for_assistive_technology(visit: Visitors, scheme: str) -> None:
     page = visit.newcomer(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
     expect(page.locator(".stage-image img")).to_be_visible()
     open_map(page)
@@ -266,37 +267,30 @@ def test_nothing_is_wrong_for_assistive_technology(visit: Visitors, scheme: str)
     expect(page.locator(".map-chosen")).to_be_visible()
     found = Axe().run(page, "#lab-map").response["violations"]
     assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
-
-
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
-def test_it_fits_the_screen(visit: Visitors, width: int, height: int) -> None:
-    page = visit(width=width, height=height)
-    page.goto(f"{visit.url}/#map")
-    page.reload()
-    expect(page.locator(".map")).to_have_attribute("data-shown", str(SIDE * SIDE))
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate("document.documentElement.scrollHeight") <= height
-    field = page.locator(".map-field").bounding_box()
-    assert field is not None
-    assert field["height"] > 0.4 * height
+    for width, height in ((1440, 900), (1024, 768), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        expect(page.locator(".map-points")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("document.documentElement.scrollHeight") <= height
+        field = page.locator(".map-field").bounding_box()
+        assert field is not None
+        assert field["height"] > 0.35 * height
 
 
 def test_webgl_draws_the_same_points_where_there_is_a_graphics_card(
-    playwright: Playwright, url: str, project: Project, visit: Visitors
+    playwright: Playwright, url: str, project: Project
 ) -> None:
-    labeled = next(sample_id for sample_id, class_id in project.store.labels().items() if class_id == 4)
-    page = visit()
-    open_map(page)
-    expect(page.locator(".map-points")).to_have_attribute("data-drawn-by", "pixels")
-    expected = colour(page, labeled)
     flags = [flag for flag in FLAGS if flag != "--disable-gpu"]
     software = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, *software])
-    others = Visitors(browser, url)
-    page = others()
+    visit = Visitors(browser, url)
+    visit.allowed = ("GPU stall due to ReadPixels",)  # of the screenshot
+    page = visit()
     page.evaluate("localStorage.setItem('labeler.map.webgl', 'even slow')")
     open_map(page)
     expect(page.locator(".map-points")).to_have_attribute("data-drawn-by", "webgl")
-    assert colour(page, labeled) == pytest.approx(expected, abs=2)
-    others.close()
+    labeled = next(sample_id for sample_id, class_id in project.store.labels().items() if class_id == 4)
+    of_class = next(one for one in project.store.classes() if one.id == 4)
+    assert colour(page, labeled) == pytest.approx(rgb(of_class.colour), abs=2)
+    visit.close()
     browser.close()

@@ -124,6 +124,7 @@ def test_labels_on_measuring_samples_are_counted_apart_and_never_learned(tmp_pat
     with Project.create(tmp_path / "project", ["even", "odd"]) as p:
         p.import_(tmp_path / "pool.npz", measure_share=0.2)
         p.store.set_setting("learner", QUICK)
+        p.store.set_setting("map", False)
         measure = p.store.sample_ids("measure")
         loop = p.loop()
         for sample_id in [*measure[:5], *p.store.sample_ids("pool")[:4]]:
@@ -169,6 +170,7 @@ def test_a_trainer_that_settled_on_a_thousand_labels_takes_no_time_of_the_proces
     with Project.create(tmp_path / "project", [str(k) for k in range(10)]) as p:
         p.import_(tmp_path / "pool.npz", labels=True, measure_share=0)
         p.store.set_setting("learner", {**QUICK, "labeled_batch": 400})
+        p.store.set_setting("map", False)
         with at_work(p):
             wait_for(lambda: (p.store.process("trainer") or {}).get("phase") == "idle", 90)
             assert p.store.newest_version().metrics["learned_event_id"] == p.store.last_event_id()

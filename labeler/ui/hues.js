@@ -10,6 +10,7 @@ const GREYS = { [OPEN]: ['#8d97a6', '#77818f'], [-1]: ['#4d5562', '#b3bac6'], [-
 const PEOPLE = ['#2457d6', '#d1651b', '#12805c', '#9a3fb5', '#c02434', '#0e8aa6', '#8a6d00', '#5a5f6b'];
 // Steps of equal difference to the eye, from no doubt to all: dark on light, light on dark (matplotlib's magma).
 const MAGMA = ['#221150', '#3b0f70', '#57157e', '#721f81', '#8c2981', '#a8327d', '#c43c75', '#de4968', '#f1605d', '#fa7f5e', '#fe9f6d', '#febf84', '#fddea0'];
+const UNKNOWN = [128, 128, 128];
 const PALE = 0.45; // opacity of what is open, among what is decided
 const DIM = 0.12; // and of what is not chosen, while something is
 
@@ -54,9 +55,9 @@ export function colours(by, { n, facts }, { codes, entries: listed }, chosen) {
   chosen?.forEach((i) => (strong[i] = 1));
   for (let i = 0; i < n; i++) {
     const graded = by === 'doubt' && codes[i] === 1;
-    const [red, green, blue] = graded ? steps[facts.arrays.doubt[i]] : (of.get(codes[i]) ?? [128, 128, 128]);
-    const alpha = (codes[i] === OPEN || codes[i] === BLIND ? PALE : 1) * (strong[i] ? 1 : DIM);
-    rgba.set([red, green, blue, Math.round(255 * alpha)], 4 * i);
+    const colour = graded ? steps[facts.arrays.doubt[i]] : (of.get(codes[i]) ?? UNKNOWN);
+    for (let k = 0; k < 3; k++) rgba[4 * i + k] = colour[k];
+    rgba[4 * i + 3] = 255 * (codes[i] === OPEN || codes[i] === BLIND ? PALE : 1) * (strong[i] ? 1 : DIM);
   }
   return rgba;
 }

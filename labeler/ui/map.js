@@ -11,7 +11,8 @@ import { MapData } from './mapdata.js';
 import { Plane } from './plane.js';
 import { followPointers } from './pointers.js';
 
-const EVERY = 4000; // ms between two looks for what is new, while the tab is in sight
+const EVERY = 2000; // ms between two looks for what is new, while the tab is in sight
+const GENTLY = 20; // times as long as a look took, at least
 const STEP = 60; // pixels that an arrow moves the map
 const NUDGE = 12; // and the circle that chooses
 const CLOSER = 1.4;
@@ -28,7 +29,7 @@ export async function start(host) {
 
 class MapTab {
   constructor(root) {
-    Object.assign(this, { root, data: new MapData(), hidden: {}, point: null, lassoing: false, shown: false, looked: -EVERY });
+    Object.assign(this, { root, data: new MapData(), hidden: {}, point: null, lassoing: false, shown: false, next: 0 });
     this.by = localStorage.getItem('labeler.map.by') ?? 'label';
     root.hidden = false;
     this.canvas = root.querySelector('.map-points');
@@ -65,13 +66,13 @@ class MapTab {
   }
 
   heed() {
-    if (this.shown && performance.now() - this.looked > EVERY) this.fetch();
+    if (this.shown && performance.now() > this.next) this.fetch();
   }
 
   async fetch() {
     if (this.busy) return;
     this.busy = true;
-    this.looked = performance.now();
+    const begun = performance.now();
     const classes = JSON.stringify(state().classes);
     try {
       const { places } = this.data;
@@ -86,6 +87,7 @@ class MapTab {
       this.problem = problem;
     }
     this.busy = false;
+    this.next = begun + Math.max(EVERY, GENTLY * (performance.now() - begun));
     this.sayIfEmpty();
   }
 

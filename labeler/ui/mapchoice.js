@@ -26,7 +26,7 @@ export class Choice {
     const ofKind = (kind) => points.filter((i) => kinds[i] === kind).length;
     const [open, labeled] = [ofKind(OPEN_KIND), ofKind(LABEL_KIND)];
     const total = this.ids.length;
-    const title = element('h3', '', total === 1 ? '1 image' : `${number(total)} images`);
+    const title = element('h2', '', total === 1 ? '1 image' : `${number(total)} images`);
     const others = total - open - labeled;
     const words = `${number(open)} open, ${number(labeled)} labeled${others ? `, ${number(others)} set aside` : ''}`;
     const close = this.button('×', () => this.clear());
