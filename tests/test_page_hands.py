@@ -165,3 +165,15 @@ def test_an_answer_of_another_person_is_not_stored_as_ones_own(project: Project,
     page.keyboard.press("Enter")
     all_saved(page)
     assert given_by(project, "una") == [("label", una, 4)]
+
+
+def test_a_dialog_opens_over_whichever_tab_is_in_sight(visit: Visitors) -> None:
+    page = visit("dia")
+    page.get_by_role("tab", name="Learning").click()
+    page.locator(".open-goal").click()
+    expect(page.get_by_label("How many")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator(".open-help").click()
+    expect(page.locator(".help h2")).to_have_text("Keyboard")
+    page.get_by_role("button", name="Change keys").click()
+    expect(page.locator(".remap")).to_be_visible()
