@@ -94,6 +94,7 @@ class Manage {
     this.$('.manage-none').hidden = this.active.length > 0;
     this.$('.manage-head').hidden = !this.active.length;
     this.$('.manage-hint').hidden = !this.mayChange || !this.active.length;
+    this.$('.manage-reader').hidden = this.mayChange;
     this.$('.deal-keys').hidden = !this.mayChange || this.active.length < 2;
     this.$('.manage-add').hidden = !this.mayChange;
     this.gone(classes.filter((one) => one.status !== 'active'));
