@@ -111,6 +111,9 @@ class Manage {
   /** Archived and merged classes, each with the way back. */
   gone(classes) {
     const box = this.$('.manage-gone');
+    const now = JSON.stringify([classes.map(({ id, name, colour, labels: n, merged_into: into }) => [id, name, colour, n, into]), this.mayChange]);
+    if (now === this.listed) return; // a button that has the focus keeps it
+    this.listed = now;
     box.hidden = !classes.length;
     box.querySelector('summary').textContent = `Archived and merged (${number(classes.length)})`;
     box.querySelector('ul').replaceChildren(...classes.map((one) => this.goneRow(one)));
