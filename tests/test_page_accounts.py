@@ -66,6 +66,7 @@ def test_in_with_the_password_and_out_again(project: Project, visit: Visitors) -
     page.get_by_role("tab", name="Classes").click()
     expect(page.locator(".row-colour").first).to_be_disabled()
     expect(page.get_by_role("textbox", name="Guideline")).not_to_be_editable()
+    expect(page.locator(".manage-reader")).to_have_text("Reviewers and admins change them.")
     for selector in (".manage-add", ".deal-keys", ".one-images", ".one-merge", ".one-archive"):
         expect(page.locator(selector)).to_be_hidden()
 

@@ -317,6 +317,7 @@ class Canvas {
     this.classes.merged = known.merged;
     this.follow(known);
     this.guide.heed(known);
+    this.root.querySelector('.use-example').hidden = known.role === 'annotator';
     if (!this.outbox.pending) this.trust(known.counts);
     this.facts.accuracy(known.accuracy);
     this.wishes.heed(known);

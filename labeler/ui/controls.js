@@ -1,7 +1,7 @@
 // Keys and buttons of the labeling screen, and which of the canvas's doings each one means.
 
 import { bus } from './api.js';
-import { isTyping } from './dialogs.js';
+import { dialogOf, isTyping } from './dialogs.js';
 import { element } from './dom.js';
 import { digitOf, shown } from './keys.js';
 
@@ -111,10 +111,10 @@ export class Controls {
     on('.open-guide', () => canvas.guide.toggle());
     on('.use-example', () => canvas.useAsExample());
     on('.back-to-queue', () => canvas.goBack());
-    on('.open-remap', () => {
-      canvas.root.querySelector('.help').close();
+    dialogOf('help').querySelector('.open-remap').onclick = () => {
+      dialogOf('help').close();
       canvas.remap.open();
-    });
+    };
     bus.addEventListener('help', () => canvas.openHelp(), { signal });
     bus.addEventListener('ask-goal', () => canvas.sitting.ask(), { signal });
     bus.addEventListener('rename', () => canvas.server.rename(), { signal });

@@ -48,8 +48,11 @@ export function isTyping(target) {
   return Boolean(field || target?.closest?.('[role=combobox], [role=listbox]'));
 }
 
+/** The dialogs stand beside the header, so that they open over any tab: one in a tab that is not in sight would hold up all. */
+export const dialogOf = (name) => document.querySelector(`#lab-header dialog.${name}`);
+
 export function help(root, of) {
-  const dialog = root.querySelector('.help');
+  const dialog = dialogOf('help');
   if (dialog.open) return;
   const rows = TOUCH.matches
     ? TAPS.map(([place, text]) => [element('dt', 'tap', place), text])
@@ -78,7 +81,7 @@ function keysOf(keys) {
 
 /** Asks for a goal of the sitting; `set(unit, n)` is called with what was chosen, n 0 for none. */
 export function askGoal(root, goal, set) {
-  const dialog = root.querySelector('.goal');
+  const dialog = dialogOf('goal');
   if (dialog.open) return;
   const { n, unit } = dialog.querySelector('form').elements;
   if (goal) [n.value, unit.value] = [goal.n, goal.unit];
@@ -102,7 +105,7 @@ export function askName(root, known = null) {
 
 function showNameDialog(root, known, resolve) {
   root.hidden = false;
-  const dialog = root.querySelector('.who');
+  const dialog = dialogOf('who');
   const [form, input, problem] = ['form', 'input', '.problem'].map((selector) => dialog.querySelector(selector));
   input.value = known ?? '';
   problem.textContent = '';
@@ -140,7 +143,7 @@ export function askPassword(root, name, pending) {
 }
 
 function showPasswordDialog(root, name, pending, resolve) {
-  const dialog = root.querySelector('.again');
+  const dialog = dialogOf('again');
   const [form, problem] = ['form', '.problem'].map((selector) => dialog.querySelector(selector));
   form.elements.name.value = name;
   form.elements.password.value = '';

@@ -94,6 +94,7 @@ class Manage {
     this.$('.manage-none').hidden = this.active.length > 0;
     this.$('.manage-head').hidden = !this.active.length;
     this.$('.manage-hint').hidden = !this.mayChange || !this.active.length;
+    this.$('.manage-reader').hidden = this.mayChange;
     this.$('.deal-keys').hidden = !this.mayChange || this.active.length < 2;
     this.$('.manage-add').hidden = !this.mayChange;
     this.gone(classes.filter((one) => one.status !== 'active'));
@@ -110,6 +111,9 @@ class Manage {
   /** Archived and merged classes, each with the way back. */
   gone(classes) {
     const box = this.$('.manage-gone');
+    const now = JSON.stringify([classes.map(({ id, name, colour, labels: n, merged_into: into }) => [id, name, colour, n, into]), this.mayChange]);
+    if (now === this.listed) return; // a button that has the focus keeps it
+    this.listed = now;
     box.hidden = !classes.length;
     box.querySelector('summary').textContent = `Archived and merged (${number(classes.length)})`;
     box.querySelector('ul').replaceChildren(...classes.map((one) => this.goneRow(one)));

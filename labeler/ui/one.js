@@ -6,6 +6,7 @@ import { labels } from './words.js';
 
 const LONGEST = 4000;
 const MOST = 8;
+const WRITE = 'What belongs here, what does not, and what to do when in doubt.';
 
 export class One {
   /** @param manage the tab: `change`, `say`, `choose`, `active`, `mayChange` */
@@ -50,6 +51,7 @@ export class One {
       Object.assign(this, { was: one.event_id, refused: false });
     }
     this.text.readOnly = !mayChange;
+    this.text.placeholder = mayChange ? WRITE : 'No guideline yet.';
     if (another) this.told('');
     this.typed();
     this.examples(one, mayChange);

@@ -1,6 +1,7 @@
 // The dialog in which a person gives classes and actions other keys. They are kept in the project under that person's
 // name, so that they are there in any browser.
 
+import { dialogOf } from './dialogs.js';
 import { element } from './dom.js';
 import { ACTIONS, digitOf, FIXED, shown } from './keys.js';
 
@@ -11,7 +12,7 @@ export class Remap {
    */
   constructor(root, get, save) {
     Object.assign(this, { root, get, save, waiting: null });
-    this.dialog = root.querySelector('.remap');
+    this.dialog = dialogOf('remap');
     this.dialog.querySelector('.close').onclick = () => this.dialog.close();
     this.dialog.querySelector('.reset').onclick = () => this.store({}, 'All keys are as they were at first.');
     this.dialog.onkeydown = (event) => this.press(event);

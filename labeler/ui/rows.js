@@ -203,7 +203,7 @@ export class Rows {
 
   take(event) {
     const one = this.waiting;
-    if (event.repeat || ['Shift', 'Control', 'Alt', 'Meta', 'AltGraph'].includes(event.key)) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || ['Shift', 'Alt', 'AltGraph'].includes(event.key)) return;
     if (event.key === 'Tab') return this.calm();
     event.preventDefault();
     this.calm();

@@ -2,6 +2,7 @@
 // Every change is kept by the server and acts on the next image.
 
 import { call, poll } from './api.js';
+import { dialogOf } from './dialogs.js';
 import { element, number } from './dom.js';
 
 const TRUST = 3000; // ms that a polled state may be from before a change made here
@@ -23,7 +24,7 @@ export class Wishes {
    */
   constructor(root, { classes, facts, post, key, changed, say }) {
     Object.assign(this, { root, classes, facts, post, key, changed, say, wanted: {}, control: {}, trusted: 0 });
-    this.dialog = root.querySelector('dialog.wishes');
+    this.dialog = dialogOf('wishes');
     this.form = this.dialog.querySelector('form');
     this.note = this.dialog.querySelector('.wishes-say');
     const { elements } = this.form;
@@ -37,12 +38,12 @@ export class Wishes {
       elements[name].addEventListener('input', () => this.tellShare(name));
     }
     elements.diversity.replaceChildren(...DIVERSITY.map(([value, text]) => option(value, text)));
-    const click = (selector, act) => root.querySelectorAll(selector).forEach((button) => button.addEventListener('click', act));
-    click('.open-wishes', () => this.open());
-    click('.wishes .close', () => this.dialog.close());
-    click('.wishes .pause', () => this.set({ paused: !this.control.paused }));
-    click('.wishes .lift-selection', () => this.narrow({ sample_ids: null }));
-    click('.lift', () => this.lift());
+    const click = (among, selector, act) => among.querySelectorAll(selector).forEach((button) => button.addEventListener('click', act));
+    click(root, '.open-wishes', () => this.open());
+    click(root, '.lift', () => this.lift());
+    click(this.dialog, '.close', () => this.dialog.close());
+    click(this.dialog, '.pause', () => this.set({ paused: !this.control.paused }));
+    click(this.dialog, '.lift-selection', () => this.narrow({ sample_ids: null }));
     this.dialog.addEventListener('click', (event) => event.target === this.dialog && this.dialog.close());
     this.dialog.addEventListener('keydown', (event) => {
       if (event.key.toLowerCase() === 'q' && event.target.tagName !== 'SELECT') this.dialog.close();
