@@ -16,7 +16,7 @@ from storage.dialects import insert
 from storage.tables import annotators, class_events, classes, events
 from storage.values import Class, ClassEvent
 
-KEYS = "1234567890abcdhijklnopqrtvwxyge"  # s, u, f, m and z are actions on the page; so are g and e, until dealt
+KEYS = "1234567890abcdhijklnoprtvwxyqge"  # s, u, f, m and z are actions on the page; so are q, g and e, until dealt
 COLOURS = (  # told apart in light and dark, and by most colour-blind eyes
     "#4477aa",
     "#ee6677",

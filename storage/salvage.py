@@ -19,8 +19,9 @@ from storage.tables import metadata
 
 # What is no more than derived, or holds for a moment only, is left. Tables after those that they point at.
 KEPT = ("annotators", "classes", "class_events", "imports", "rejects", "samples", "events", "event_links",
-        "overlap_events", "versions", "settings")  # fmt: skip
-SINCE = {"class_events": 3, "overlap_events": 4, "event_links": 6}  # the schema that brought a table
+        "overlap_events", "versions", "blind_tests", "guideline_events", "settings")  # fmt: skip
+# The schema that brought a table.
+SINCE = {"class_events": 3, "overlap_events": 4, "event_links": 6, "blind_tests": 7, "guideline_events": 8}
 # Classes whose events are lost have been what they are from the beginning, as far as is known.
 WITHOUT_HISTORY = """INSERT INTO class_events
     (kind, class_id, name, key, colour, position, archived_at, merged_into, time, after_event_id)

@@ -48,7 +48,7 @@ def main(source: Path, labels: int = 120) -> None:
                 page.wait_for_timeout(REST)
             newest = project.store.last_event_id()
             until(lambda: project.store.newest_version().metrics["learned_event_id"] >= newest, 300, "not learned")
-            until(lambda: any((project.folder / "models").glob("*/map.npy")), 300, "no map")
+            until(lambda: any((project.folder / "models").glob("*/map.npz")), 300, "no map")
             for name, (tab, scheme, width, height) in PICTURES.items():
                 page = opened(browser, url, scheme, width, height)
                 look(page, tab)

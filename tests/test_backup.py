@@ -46,7 +46,7 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, labeler: Command) -> Non
         loop.undo()
         loop.ask()
         p.store.merge_classes([2], into=1)
-        p.store.set_guideline(5, "Five petals.\nOr six.", [5])
+        p.store.set_guideline(6, "Five petals.\nOr six.", [5])
         p.store.archive_classes([3])
         p.store.hold("server", "holder", {})
         p.images()

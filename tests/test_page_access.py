@@ -42,8 +42,7 @@ def complaints(page: Page, where: str) -> list[str]:
     return [f"{where}: {v['impact']} {v['id']} {[n['target'] for n in v['nodes'][:3]]}" for v in found]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_axe_finds_nothing_wrong_on_any_tab_or_dialog(browser: Browser, url: str, scheme: str, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()

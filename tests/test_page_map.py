@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from conftest import wait_for
 from pages import CHROMIUM, FLAGS, IGNORE_UNCLOSED, Visitors, collect_unclosed, publish_version, served, small_project
@@ -18,6 +19,7 @@ from labeler import Project, maps
 from labeler.maps import Map
 from labeler.projection import TSNE
 from labeler.published import home
+from storage.tables import leases
 
 pytestmark = IGNORE_UNCLOSED
 
@@ -51,6 +53,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, 
 @pytest.fixture
 def project(shared: tuple[Project, str]) -> Project:
     return shared[0]
+
+
+@pytest.fixture(autouse=True)
+def _no_screen_before(project: Project) -> None:
+    """Browsers that are gone hold their images for two minutes more: too few would be left."""
+    with project.store._writing() as db:
+        db.execute(sa.delete(leases))
 
 
 @pytest.fixture

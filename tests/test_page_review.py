@@ -72,6 +72,7 @@ def test_names_are_shown_when_asked_for(visit: Visitors) -> None:
 
 
 def test_agreement_is_told_as_of_a_moment(project: Project, visit: Visitors) -> None:
+    visit.allowed = ("Failed to load resource",)  # of what is refused
     page = review(visit("eve"))
     told = page.locator(".review-agreement header p")
     expect(told).to_contain_text("On 4 images")

@@ -120,7 +120,7 @@ def test_training_until_settled_waits_while_it_is_paused_and_says_so(
 ) -> None:
     change(digit_project.store, {"paused": True})
     with ThreadPoolExecutor() as pool:
-        trainer = pool.submit(train, digit_project.folder, True, None, said_when_paused(digit_project.folder))
+        trainer = pool.submit(train, digit_project.folder, True, on_phase=said_when_paused(digit_project.folder))
         wait_for(lambda: phase(digit_project) == "paused")
         assert not trainer.done()
         assert digit_project.store.newest_version() is None

@@ -104,7 +104,7 @@ def test_the_trainer_is_started_again_when_it_dies_and_ends_with_the_server(
     project: Project, started: Callable[..., Started]
 ) -> None:
     server = started(project, "--port", 0, "--acquisition", "entropy")
-    assert server.state()["acquisition"] == "entropy"
+    assert server.state()["control"]["acquisition"] == "entropy"
     first = wait_for(lambda: trainer_pid(project), 30)
     os.kill(first, signal.SIGKILL)
     second = wait_for(lambda: (pid := trainer_pid(project)) != first and pid, 30)
