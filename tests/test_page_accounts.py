@@ -64,7 +64,7 @@ def test_in_with_the_password_and_out_again(project: Project, visit: Visitors) -
     assert labels_of(project) == [("ann", sample_id) for sample_id in labeled]
     page.keyboard.press("q")
     expect(page.get_by_label("Asked by")).to_be_disabled()
-    page.keyboard.press("q")
+    page.keyboard.press("Escape")
     page.get_by_role("tab", name="Classes").click()
     expect(page.locator(".row-colour").first).to_be_disabled()
     expect(page.get_by_role("textbox", name="Guideline")).not_to_be_editable()

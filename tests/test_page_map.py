@@ -10,10 +10,21 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
-from conftest import wait_for
-from pages import CHROMIUM, FLAGS, IGNORE_UNCLOSED, Visitors, collect_unclosed, publish_version, served, small_project
+from pages import (
+    CHROMIUM,
+    FLAGS,
+    IGNORE_UNCLOSED,
+    IMAGE,
+    Visitors,
+    collect_unclosed,
+    on_screen,
+    press,
+    publish_version,
+    served,
+    small_project,
+)
 from PIL import Image
-from playwright.sync_api import Browser, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from labeler import Project, maps
 from labeler.maps import Map
@@ -222,15 +233,8 @@ def test_what_a_lasso_holds_goes_to_the_grid_and_labeled_ones_to_be_corrected(
     page.get_by_role("button", name=re.compile("back to all open")).click()
 
 
-def test_what_is_chosen_by_keys_goes_to_the_queue(visit: Visitors) -> None:
-    page = visit()
-    sent: list[dict[str, object]] = []
-
-    def answer(route: Route) -> None:
-        sent.append(json.loads(route.request.post_data or "{}"))
-        route.fulfill(status=200, content_type="application/json", body=json.dumps({"queue": {}, "left": 1}))
-
-    page.route("**/labeler/queue", answer)
+def test_what_is_chosen_by_keys_goes_to_the_queue(project: Project, visit: Visitors) -> None:
+    page = visit("kim")
     open_map(page)
     page.keyboard.press("Enter")
     page.keyboard.press("l")
@@ -238,13 +242,20 @@ def test_what_is_chosen_by_keys_goes_to_the_queue(visit: Visitors) -> None:
     page.keyboard.press("l")
     for _ in range(6):
         page.keyboard.press("-")
-    middle = int(page.get_attribute(".map-card", "data-sample-id") or 0)
     page.keyboard.press("Enter")
     expect(page.locator(".map-chosen h2")).to_have_text("1 image")
-    page.get_by_role("button", name="Only these next").click()
-    wait_for(lambda: sent)
-    assert (sent[0]["sample_ids"], sent[0]["title"]) == ([middle], "1 from the map")
+    with page.expect_request("**/labeler/queue") as sent:
+        page.get_by_role("button", name="Only these next").click()
+    [middle] = json.loads(sent.value.post_data or "{}")["sample_ids"]
     expect(page.get_by_role("tab", name="Label")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".wishes-banner p")).to_have_text("Only a part of the map (1)")
+    assert project.narrowings.of("kim").selected == 1
+    assert middle in (45, 46, 55, 56)
+    asked = [press(page, "1")]  # the image on screen stays until it is answered, perhaps the next one, and measuring ones
+    while on_screen(page) != middle and len(asked) < 10:
+        asked.append(press(page, "1"))
+    expect(page.locator(IMAGE)).to_have_attribute("data-sample-id", str(middle))
+    assert [project.store.sample(one).split for one in asked].count("pool") <= 2
     page.get_by_role("tab", name="Map").click()
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")

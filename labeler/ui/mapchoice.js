@@ -1,6 +1,6 @@
 // What was chosen on the map: how many images, of which, and where they go.
 
-import { call, Refused } from './api.js';
+import { Refused } from './api.js';
 import { sitting } from './canvas.js';
 import { element, number } from './dom.js';
 import { openGrid } from './grid.js';
@@ -36,7 +36,7 @@ export class Choice {
     const actions = element('div', 'map-actions');
     actions.append(
       this.button('To the grid', () => this.toGrid(named, false), !open, 'primary'),
-      this.button('Only these next', () => this.askNext(named), !open),
+      this.button('Only these next', () => this.askNext(), !open),
       this.button('Labeled ones of them', () => this.toGrid(named, true), !labeled),
     );
     const head = element('header');
@@ -76,13 +76,12 @@ export class Choice {
   }
 
   /** The Label tab asks these until none of them is open. */
-  async askNext(title) {
+  async askNext() {
     if (this.tooMany()) return;
     const canvas = sitting();
     if (!canvas) return this.say('Say who is labeling first, on the Label tab.');
-    const wanted = { sample_ids: this.ids, title };
     try {
-      await (canvas.narrow ? canvas.narrow(wanted) : call('queue', { project: canvas.key, client: canvas.client, ...wanted }));
+      await canvas.narrow({ sample_ids: this.ids, title: 'a part of the map' });
       openTab('label');
     } catch (problem) {
       if (problem instanceof Refused && problem.status === 401) return canvas.identify();
