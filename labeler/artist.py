@@ -7,7 +7,6 @@ the project's own.
 import base64
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from labeler.gentle import give_way
 from labeler.project import place_of
 from labeler.published import MODEL, home
 from labeler.working import as_pictures, cached_image, working_images
@@ -31,8 +31,7 @@ METHODS = ("sketch", "sheet", "way", "lot", "data_set")  # what may be asked for
 
 def main(folder: Path, requests: IO[bytes], answers: IO[bytes]) -> None:
     """One line for each that is asked, until the asking side closes: {"made": base64} or {"problem": why}."""
-    if hasattr(os, "nice"):
-        os.nice(10)
+    give_way(10)
     store = Store.open(place_of(folder))
     artist = Artist(folder, store)
     try:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
+from labeler.gentle import give_way
+
 FEWEST = 12  # points that t-SNE makes sense for
 MOST = 100_000  # points that are laid out; others are put among those they are most like
 NEIGHBOURS = 15
@@ -122,8 +124,7 @@ def _components(features: np.ndarray, before: np.ndarray | None) -> np.ndarray:
 
 def main(draft: Path) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if hasattr(os, "nice"):
-        os.nice(5)  # it began as low as its parent
+    give_way(5)  # it began as low as its parent
     before = draft / "before.npy"
     try:
         places, method = project(np.load(draft / "features.npy"), np.load(before) if before.exists() else None)

@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from labeler.gentle import give_way
+
 
 def _end_with_server(parent: int) -> None:
     """Leave at once when the server's end of our standard input closes, or the server is no longer our parent."""
@@ -37,8 +39,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.parent is not None:
         _end_with_server(arguments.parent)
-    if hasattr(os, "nice"):
-        os.nice(10)
+    give_way(10)
     # One thread for linear algebra outside torch: with more, small mixtures take ten times longer on a busy machine.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from labeler.course import Lost, train
