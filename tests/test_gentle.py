@@ -8,7 +8,9 @@ import pytest
 
 from labeler.gentle import AUTOGROUP, give_way
 
-SHOW = "import os; from labeler.gentle import AUTOGROUP, give_way; give_way(7); print(os.nice(0), AUTOGROUP.read_text())"
+SHOW = (
+    "import os; from labeler.gentle import AUTOGROUP, give_way; give_way(7); print(os.nice(0), AUTOGROUP.read_text())"
+)
 
 
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this system does not schedule sessions as groups")
