@@ -25,12 +25,10 @@ REST = 700  # milliseconds between two labels: a person's pace, in which version
 SETTLE = 4000  # until a tab has fetched what it shows
 PICTURES = {  # file -> tab, colours, size
     "screenshot.png": ("Label", "light", 1440, 900),
-    "grid.png": ("Grid", "light", 1440, 900),
     "map.png": ("Map", "dark", 1440, 900),
     "imagine.png": ("Imagine", "light", 1440, 900),
     "learning.png": ("Learning", "light", 1440, 900),
     "classes.png": ("Classes", "light", 1440, 900),
-    "phone.png": ("Label", "dark", 390, 844),
 }
 
 
