@@ -7,10 +7,10 @@ images: all with the same labels are alike, so a resample is a draw of how many 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import norm
 
 if TYPE_CHECKING:
     from storage import Store
@@ -152,7 +152,7 @@ def _people(
     many people who are alike would with 2.5%.
     """
     told = []
-    beyond_chance = norm.ppf(1 - 0.025 / max(len(people), 1))
+    beyond_chance = NormalDist().inv_cdf(1 - 0.025 / max(len(people), 1))
     for who in people:
         mine = [pair for pair in pairs if who in pair["people"]]
         rest = [pair for pair in pairs if who not in pair["people"]]
