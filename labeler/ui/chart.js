@@ -80,7 +80,7 @@ export function interval(share, n) {
 }
 
 /** Round numbers that enclose low..high, about `wanted` of them. */
-export function ticks(low, high, wanted, whole = false) {
+function ticks(low, high, wanted, whole = false) {
   const span = high - low || Math.max(Math.abs(high), whole ? 10 : 0.1);
   const rough = span / Math.max(1, wanted);
   const power = 10 ** Math.floor(Math.log10(rough));

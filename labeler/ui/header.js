@@ -134,7 +134,7 @@ function showTrainer($, { trainer, version, version_labels: labels, control }) {
 }
 
 /** [phase, words for it]. */
-export function trainerState(trainer, version, paused) {
+function trainerState(trainer, version, paused) {
   const named = (text) => (version === null ? text : `${text} · v${version}`);
   if (!trainer.alive) {
     if (!trainer.wanted) return ['off', named('Trainer off')];

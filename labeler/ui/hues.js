@@ -14,7 +14,7 @@ const UNKNOWN = [128, 128, 128];
 const PALE = 0.45; // opacity of what is open, among what is decided
 const DIM = 0.12; // and of what is not chosen, while something is
 
-export const isDark = () => document.body.classList.contains('dark');
+const isDark = () => document.body.classList.contains('dark');
 
 /** {codes: Int32Array, entries: [{code, name, colour, n}], ranks: what is drawn above has the larger one}. */
 export function counted(by, { n, facts }, classes) {
