@@ -14,7 +14,7 @@ from typing import Any
 from labeler.control import control_of
 from labeler.learning import Learning
 from labeler.lookout import Lookout
-from labeler.maps import Mapmaker
+from labeler.maps import Mapmaker, first
 from labeler.outage import heard
 from labeler.project import Project
 from labeler.published import clear_drafts
@@ -33,6 +33,7 @@ FLAT = 0.005  # settled when the loss fell by less than this share in 150 steps
 SETBACKS = (
     5  # divergences in a row that are met with a lower rate; after one more only something new is a reason to try
 )
+QUIET = 20.0  # seconds without a new label after which nobody is taken to be labeling
 STEADY = 1000  # steps without divergence after which earlier ones no longer count
 TAKEN_OVER = "another trainer took over this project"
 
@@ -168,6 +169,7 @@ class Course:
         # Of the newest version: newest event, acquisition and diversity, class names.
         self.published: tuple[int, tuple[str, float], list[str]] | None = None
         self.changed_at_step = 0
+        self.changed_at = time.monotonic()
         self.history: list[float] = []  # total loss, one entry a step since the last change
 
     def run(self, until_settled: bool) -> bool:
@@ -301,11 +303,15 @@ class Course:
             if (made := self.mapmaker.take()) is not None:
                 learning.put_map(made)
             learner = learning.learner
-            ready = learning.home is not None and not learner.warming_up
-            due = ready and self.mapmaker.is_due(learning.map, learner.step, idle)
-            if due and self.store.setting("map", True) and not self._paused():
-                newest = self.report.info["version"]
-                self.mapmaker.begin(learner.features.components(), learning.map, newest, learner.step)
+            if learning.home is None or learner.warming_up or not self.store.setting("map", True):
+                return
+            newest, known = self.report.info["version"], learning.map
+            if known is None:
+                known = first(learner.features.components(), newest, learner.step)
+                learning.put_map(known)
+            quiet = time.monotonic() - self.changed_at > QUIET
+            if self.mapmaker.is_due(known, learner.step, idle, quiet) and not self._paused():
+                self.mapmaker.begin(learner.features.components(), known, newest, learner.step)
         except OSError:
             log.exception("The map could not be made or written.")
 
@@ -361,6 +367,7 @@ class Course:
 
     def _begin_again(self) -> None:
         self.changed_at_step, self.history = self.learning.learner.step, [0.0]
+        self.changed_at = time.monotonic()
 
     def _steps(self, phase: str) -> None:
         learner = self.learning.learner

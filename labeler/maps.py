@@ -1,7 +1,7 @@
 """The map of a project: a place in the plane for each image, near those that the model finds alike.
 
-The trainer has it made now and then, by a process of its own (projection.py), and writes it into the folder of the
-newest version, and with every version after that until there is a newer map.
+The trainer has it made while nobody labels, by a process of its own (projection.py), and writes it into the folder of
+the newest version, and with every version after that until there is a newer map.
 """
 
 import logging
@@ -18,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from labeler.projection import PCA_FOR_NOW, at_once
 from labeler.published import MAP
 
 DRAFT = ".map-"  # a folder in cache/, while one is made
-GROWTH = 1.5  # times the steps of the last map until the next one is due
+GROWTH = 1.5  # times the steps of the last map until the next one is due, while nobody labels
+GROWTH_MEANWHILE = 4  # the same while somebody does, whose labels want the processor
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 class Map:
     """places float32 (N, 2), rows as those of the version it lies beside, NaN for images that came later.
 
-    `version`, `steps`: what it was made of; `method`: 't-SNE' or 'PCA'.
+    `version`, `steps`: what it was made of; `method`: 't-SNE', 'PCA', or 'PCA for now' where t-SNE is to follow.
     """
 
     places: np.ndarray
@@ -72,6 +74,12 @@ def read(files: Path, n: int) -> Map | None:
     return made if made.places.shape == (n, 2) else None
 
 
+def first(features: np.ndarray, version: int, steps: int) -> Map:
+    """A map to look at until there is time for a better one. features (N, D)."""
+    places, method = at_once(features)
+    return Map(places, version, steps, method)
+
+
 class Mapmaker:
     """Has maps made, one at a time. `done` is called from another thread when one is there, or could not be made."""
 
@@ -88,13 +96,14 @@ class Mapmaker:
     def busy(self) -> bool:
         return self._process is not None
 
-    def is_due(self, known: Map | None, steps: int, idle: bool) -> bool:
-        """Whether to begin one: none is there or images lack a place, it is old by now, or there is time for it."""
+    def is_due(self, known: Map, steps: int, idle: bool, quiet: bool) -> bool:
+        """Whether to begin one. `quiet`: nobody labels; `idle`: nor is there anything to learn."""
         if self.busy or steps == self._tried:
             return False
-        if known is None or not np.isfinite(known.places).all():
-            return True
-        return steps > known.steps if idle else steps >= GROWTH * known.steps
+        if not (quiet or idle):
+            return steps >= GROWTH_MEANWHILE * known.steps
+        lacks = known.method == PCA_FOR_NOW or not np.isfinite(known.places).all()
+        return lacks or (steps > known.steps if idle else steps >= GROWTH * known.steps)
 
     def begin(self, features: np.ndarray, before: Map | None, version: int, steps: int) -> None:
         """features (N, D), rows as the samples of the version."""
@@ -105,7 +114,7 @@ class Mapmaker:
         self._draft = self._cache / f"{DRAFT}{uuid.uuid4().hex}"
         self._draft.mkdir()
         np.save(self._draft / "features.npy", features)
-        if before is not None:
+        if before is not None and before.method != PCA_FOR_NOW:
             np.save(self._draft / "before.npy", before.places)
         self._about, self._ended = (version, steps), False
         self._process = subprocess.Popen(

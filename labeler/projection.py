@@ -6,6 +6,7 @@ reads DRAFT/features.npy (N, D), and DRAFT/before.npy (N, 2) where there was a m
 when its standard input closes: the trainer that started it is gone then.
 """
 
+import importlib.util
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ FEWEST = 12  # points that t-SNE makes sense for
 MOST = 100_000  # points that are laid out; others are put among those they are most like
 NEIGHBOURS = 15
 EXAGGERATED, FROM_START, GO_ON = 125, 375, 100  # iterations: of a first map, and of one that goes on
-TSNE, PCA = "t-SNE", "PCA"
+TSNE, PCA, PCA_FOR_NOW = "t-SNE", "PCA", "PCA for now"
 
 
 def project(features: np.ndarray, before: np.ndarray | None = None, rng_seed: int = 0) -> tuple[np.ndarray, str]:
@@ -45,6 +46,12 @@ def project(features: np.ndarray, before: np.ndarray | None = None, rng_seed: in
         return _tsne(features, before, rng_seed), TSNE
     some = np.sort(np.random.default_rng(rng_seed).choice(len(features), MOST, replace=False))
     return _among(features, some, _tsne(features[some], None if before is None else before[some], rng_seed)), TSNE
+
+
+def at_once(features: np.ndarray) -> tuple[np.ndarray, str]:
+    """As `project`, without the time that t-SNE takes: principal components, until then or for good."""
+    wanted = len(features) >= FEWEST and importlib.util.find_spec("openTSNE") is not None
+    return _components(np.asarray(features, np.float32), None), PCA_FOR_NOW if wanted else PCA
 
 
 def _tsne(features: np.ndarray, before: np.ndarray | None, rng_seed: int) -> np.ndarray:

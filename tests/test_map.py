@@ -16,8 +16,8 @@ from test_grid import publish_beliefs
 from labeler import Project, maps
 from labeler.atlas import KINDS
 from labeler.course import train
-from labeler.maps import Map, Mapmaker
-from labeler.projection import PCA, TSNE, project
+from labeler.maps import Map, Mapmaker, first
+from labeler.projection import PCA, PCA_FOR_NOW, TSNE, project
 from labeler.published import MAP, home, prune
 from labeler.ui.app import build
 
@@ -83,24 +83,37 @@ def test_principal_components_are_turned_to_where_the_points_were() -> None:
 def test_a_map_is_made_by_a_process_of_its_own(tmp_path: Path) -> None:
     told: list[bool] = []
     maker = Mapmaker(tmp_path / "cache", lambda: told.append(True))
-    assert maker.is_due(None, 100, idle=False)
-    maker.begin(three_groups(), None, version=3, steps=100)
-    assert not maker.is_due(None, 200, idle=True)  # one at a time
+    known = first(three_groups(), version=2, steps=90)
+    assert (known.method, known.places.shape) == (PCA_FOR_NOW, (90, 2))
+    maker.begin(three_groups(), known, version=3, steps=100)
+    assert not maker.is_due(known, 200, idle=True, quiet=True)  # one at a time
     wait_for(lambda: told)
     made = maker.take()
     assert made is not None
     assert (made.version, made.steps, made.method, made.places.shape) == (3, 100, TSNE, (90, 2))
+    np.testing.assert_array_equal(made.places, project(three_groups())[0])  # begun anew, not from where PCA had them
     assert list((tmp_path / "cache").iterdir()) == []
     assert maker.take() is None
-    assert [
-        maker.is_due(made, steps, idle) for steps, idle in ((100, True), (149, False), (150, False), (101, True))
-    ] == [
-        False,
-        False,
-        True,
-        True,
-    ]
-    assert maker.is_due(made.of(np.arange(90), np.arange(91)), 101, idle=False)  # an image lacks a place
+
+
+def test_a_map_waits_until_nobody_labels(tmp_path: Path) -> None:
+    maker = Mapmaker(tmp_path / "cache", lambda: None)
+
+    def due(known: Map, steps: int) -> list[bool]:
+        return [
+            maker.is_due(known, steps, idle, quiet) for idle, quiet in ((False, False), (False, True), (True, True))
+        ]
+
+    for_now = first(three_groups(), version=1, steps=100)
+    made = Map(for_now.places, 1, 100, TSNE)
+    more = made.of(np.arange(90), np.arange(91))  # an image lacks a place
+    assert due(for_now, 100) == [False, True, True]
+    assert due(made, 100) == [False, False, False]
+    assert due(made, 149) == [False, False, True]
+    assert due(made, 150) == [False, True, True]
+    assert due(more, 100) == [False, True, True]
+    assert due(made, 399) == [False, True, True]
+    assert due(made, 400) == [True, True, True]  # in a long sitting it comes nevertheless
 
 
 def test_a_map_that_cannot_be_made_or_is_not_wanted_leaves_nothing(tmp_path: Path) -> None:
@@ -108,11 +121,12 @@ def test_a_map_that_cannot_be_made_or_is_not_wanted_leaves_nothing(tmp_path: Pat
     maker.begin(np.full((50, 4), np.nan), None, 1, 10)
     maker.wait()
     assert maker.take() is None
-    assert not maker.is_due(None, 10, idle=True)  # the same would fail again
+    known = first(three_groups(), 1, 10)
+    assert not maker.is_due(known, 10, idle=True, quiet=True)  # the same would fail again
     maker.begin(three_groups(), None, 1, 20)
     maker.close()
     assert not maker.busy
-    assert maker.is_due(None, 20, idle=False)
+    assert maker.is_due(known, 20, idle=False, quiet=True)
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -107,7 +107,9 @@ class MapTab {
     if (point) this.look(ids.indexOf(point), this.point.byKeys);
     const from = `version ${number(places.version)}`;
     this.root.querySelector('.map-note').textContent =
-      places.method === 't-SNE' ? `${number(here.length)} images, laid out by t-SNE from ${from}. Only what lies near is alike.` : `${number(here.length)} images by their first two principal components, from ${from}.`;
+      places.method === 't-SNE'
+        ? `${number(here.length)} images, laid out by t-SNE from ${from}. Only what lies near is alike.`
+        : `${number(here.length)} images by their first two principal components, from ${from}.${places.method === 'PCA' ? '' : ' A better map (t-SNE) comes while nobody labels.'}`;
     this.canvas.setAttribute('aria-label', `Map of ${number(here.length)} images`);
   }
 
@@ -143,7 +145,7 @@ class MapTab {
     const [title, words] = this.problem
       ? ['The server did not answer.', this.problem.message]
       : trainer.alive || trainer.wanted
-        ? ['The map is not made yet.', version === null ? 'It comes once the model has looked at all images, without any label. You can label meanwhile.' : 'The trainer lays the images out beside its work: some seconds, or a minute for many images.']
+        ? ['The map is not made yet.', version === null ? 'It comes once the model has looked at all images, without any label. You can label meanwhile.' : 'It comes with the next version.']
         : ['There is no map yet.', 'No trainer runs for this project: start the server without --no-trainer, or run labeler train.'];
     box.querySelector('b').textContent = title;
     box.querySelector('span').textContent = words;
