@@ -91,6 +91,17 @@ def test_what_cannot_be_decided_is_refused_in_words(project: Project, client: Te
     assert project.store.review_ids() == [3, 4, 2]
 
 
+def test_a_decision_is_of_who_was_shown_the_image(project: Project, client: TestClient) -> None:
+    assert client.get("/labeler/review").json()["annotator"] == "eve"
+    client.post("/labeler/name", json={"name": "zoe"})  # in another tab of the same browser
+    of_eve = decision(project, "review-07", 3, kind="label", class_id=2, annotator="eve")
+    refused = client.post("/labeler/review", json=of_eve)
+    assert (refused.status_code, refused.json()["detail"][:23]) == (401, "These answers are eve's")
+    assert project.store.review_ids() == [3, 4, 2]
+    client.post("/labeler/review", json=of_eve | {"annotator": "zoe"}).raise_for_status()
+    assert project.store.review_ids() == [4, 2]
+
+
 def test_the_label_tab_cannot_take_a_review_back_nor_show_it(project: Project, client: TestClient) -> None:
     client.post("/labeler/review", json=decision(project, "review-06", 3, kind="label", class_id=2))
     undo = {"uid": "not-a-reviewer", "kind": "undo", "sample_id": 3, "undoes": "review-06"}

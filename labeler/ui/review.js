@@ -68,11 +68,11 @@ class Review {
     const query = new URLSearchParams({ names: this.names, left: [...this.left].join(',') });
     if (first ?? this.image) query.set('first', first ?? this.image.sample_id);
     try {
-      const { count, images, last } = await call(`review?${query}`);
+      const { count, images, last, annotator } = await call(`review?${query}`);
       const open = images.filter(({ sample_id: id }) => !this.decided.has(id) && !this.left.has(id));
       const inSight = open.findIndex(({ sample_id: id }) => id === (first ?? this.image?.sample_id));
       if (inSight > 0) open.unshift(...open.splice(inSight, 1));
-      Object.assign(this, { images: open, count, fetched: true });
+      Object.assign(this, { images: open, count, annotator, fetched: true });
       if (first !== null || !this.busy) this.last = last;
       this.paint();
     } catch (problem) {
@@ -138,7 +138,7 @@ class Review {
 
   async send(decision) {
     try {
-      await call('review', { project: state().key, client: this.client, ...decision });
+      await call('review', { project: state().key, client: this.client, annotator: this.annotator, ...decision });
       return true;
     } catch (problem) {
       this.tell(problem.message);

@@ -22,7 +22,7 @@ COUNTED_EVERY = 5.0  # seconds
 
 
 class Decision(BaseModel):
-    """What a reviewer decided of an image, or an undo of that."""
+    """What a reviewer decided of an image, or an undo of that. `annotator`: who that is, as the queue said."""
 
     project: str
     client: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
@@ -31,6 +31,7 @@ class Decision(BaseModel):
     sample_id: int = Field(ge=1)
     class_id: int | None = None
     ms: int | None = Field(None, ge=0)
+    annotator: str | None = Field(None, max_length=200)
     undoes: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")] | None = None
 
 
@@ -64,7 +65,7 @@ def review_routes(
     desk: Desk,
     waiting: Waiting,
     who: Callable[[Request], str | None],
-    same_project_and_name: Callable[[Desk, str, Request], str],
+    same_project_and_name: Callable[[Desk, str, Request, str | None], str],
 ) -> None:
     """`who` and `same_project_and_name`: as the other routes tell whom a request is from."""
     store = desk.project.store
@@ -86,14 +87,15 @@ def review_routes(
         return {
             "count": len(ids),
             "images": [_image(desk, sample_id, said[sample_id], counted_as, names) for sample_id in chosen],
+            "annotator": name,
             "last": last and {"uid": last.uid, "sample_id": last.sample_id},
         }
 
     @api.post("/review")
     def decide(body: Decision, request: Request) -> dict[str, Any]:
         must_be(request, "reviewer")
-        name = same_project_and_name(desk, body.project, request)
-        values = body.model_dump(exclude={"project"})
+        name = same_project_and_name(desk, body.project, request, body.annotator)
+        values = body.model_dump(exclude={"project", "annotator"})
         try:
             store.record([NewEvent(annotator=name, review=True, acquisition="review", **values)])
         except Conflict as problem:

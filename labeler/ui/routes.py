@@ -192,9 +192,7 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
 
     @api.post("/commit")
     def commit(body: Commit, request: Request) -> dict[str, Any]:
-        name = _same_project_and_name(desk, body.project, request)
-        if body.annotator not in (None, name):
-            raise HTTPException(401, f"These answers are {body.annotator}'s, and {name} is labeling here now.")
+        name = _same_project_and_name(desk, body.project, request, body.annotator)
         events = [
             NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
         ]
@@ -331,10 +329,14 @@ def _picture(
     return Response(data, media_type=media_type, headers=headers)
 
 
-def _same_project_and_name(desk: Desk, key: str, request: Request) -> str:
+def _same_project_and_name(desk: Desk, key: str, request: Request, annotator: str | None = None) -> str:
+    """Who asks. `annotator`: whose answers they say these are, which another person's cookie may not come with."""
     if key != desk.key:
         raise HTTPException(409, "Another project is served here now. Reload the page.")
-    return _name(request)
+    name = _name(request)
+    if annotator not in (None, name):
+        raise HTTPException(401, f"These answers are {annotator}'s, and {name} is labeling here now.")
+    return name
 
 
 def _name(request: Request) -> str:
