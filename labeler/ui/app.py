@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 HEAD = """
 <link rel="stylesheet" href="/labeler/ui/page.css">
+<link rel="stylesheet" href="/labeler/ui/shared.css">
 <link rel="stylesheet" href="/labeler/ui/dialogs.css">
 <link rel="stylesheet" href="/labeler/ui/canvas.css">
 <link rel="stylesheet" href="/labeler/ui/stage.css">
