@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 # One thread each: tests share the machine with the servers and trainers they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("LABELER_GIVE_WAY", "0")  # and wait for what these do
 
 import numpy as np
 import pytest

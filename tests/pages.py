@@ -132,6 +132,7 @@ def _delayed(app: ASGIApp, late: dict[str, float]) -> ASGIApp:
 
 # ---------- in a browser ----------
 
+expect.set_options(timeout=15_000)  # a busy machine
 CHROMIUM = os.environ.get("LABELER_CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

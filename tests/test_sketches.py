@@ -18,6 +18,7 @@ from postgres import Server
 
 import labeler.sketches
 from labeler import Project
+from labeler.gentle import SWITCH
 from labeler.sketches import Sketches
 from labeler.ui.routes import routes
 from model.checkpoint import Model
@@ -80,6 +81,7 @@ def test_a_process_that_was_killed_is_started_again_and_ends_with_the_page(
     project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(labeler.sketches, "RETRY", 0.0)
+    monkeypatch.delenv(SWITCH)
     assert sketches.ask(1, 1, [1]).result(60)
     assert sketches._process is not None
     os.kill(sketches._process.pid, signal.SIGKILL)
