@@ -9,7 +9,6 @@ steps on the same unlabeled images whatever the number of labels: each run is th
 the one after with its labels frozen.
 """
 
-import copy
 import hashlib
 import json
 import tempfile
@@ -188,7 +187,7 @@ def _warmed_up(task: Task, method: str, rng_seed: int, step: Progress) -> tuple[
 def _taught(task: Task, method: str, rng_seed: int, warm: Learner, labels: dict[int, int], step: Progress) -> Model:
     """What a learner that goes on from the warm one's running mean has become after the rest of the steps."""
     learner = Learner(task.images, len(task.classes), config=task.configs[method], rng_seed=rng_seed)
-    learner.resume(copy.deepcopy(warm.ema), warm.step)
+    learner.resume(warm.ema, warm.step)
     learner.set_labels(labels)
     while learner.step < task.steps:
         learner.take_step()

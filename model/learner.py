@@ -158,7 +158,7 @@ class Learner:
         return len(self.labels) < 2 * self.n_classes and len(set(self.labels.values())) < self.n_classes
 
     def resume(self, vae: SSVAE, step: int, sources: Sources | None = None, mixtures: Mixtures | None = None) -> None:
-        """Go on from a published network, and perhaps its mixtures.
+        """Go on from a copy of a published network, and perhaps its mixtures.
 
         `sources` (model/columns.py) where its classes are others than ours; without them it may know fewer.
         """
@@ -168,7 +168,7 @@ class Learner:
         if sources is None and old > self.n_classes:
             raise ValueError(f"the network knows {old} classes and we {self.n_classes}: say which of them are ours")
         sources = sources or [[i] if i < old else [] for i in range(self.n_classes)]
-        vae, mass = self._with_columns(vae, sources)
+        vae, mass = self._with_columns(copy.deepcopy(vae), sources)
         self.step = step
         self._start(vae)
         if mixtures is not None:

@@ -48,7 +48,7 @@ def accuracy(probs: np.ndarray, labels: np.ndarray) -> float:
 def taken_up(known: Known, images: np.ndarray, sources: list[list[int]]) -> Learner:
     learner, model, _ = known
     later = Learner(images, len(sources), learner.held_out, LearnerConfig(warm_up_steps=120))
-    later.resume(copy.deepcopy(model.vae), learner.step, sources, model.mixtures)
+    later.resume(model.vae, learner.step, sources, model.mixtures)
     return later
 
 

@@ -214,6 +214,18 @@ def test_a_learner_goes_on_from_a_published_file_and_makes_room_for_a_class(trai
     later.take_step()
 
 
+def test_who_goes_on_from_a_network_leaves_it_as_it_is(trained, digits):
+    """Of two learners that go on from the same one, the second does not begin with what the first has learned."""
+    learner, _ = trained
+    before = {name: value.clone() for name, value in learner.ema.state_dict().items()}
+    later = Learner(digits[0], 10, learner.held_out, LearnerConfig(warm_up_steps=150))
+    later.resume(learner.ema, learner.step)
+    later.set_labels({0: 1, 1: 2})
+    later.take_step()
+    assert all(torch.equal(value, before[name]) for name, value in learner.ema.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in learner.ema.parameters())
+
+
 def test_a_network_of_more_classes_is_taken_only_by_somebody_who_says_which_are_ours(digits):
     learner = Learner(digits[0][:50], 2)
     with pytest.raises(ValueError, match="say which of them are ours"):
