@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -86,17 +87,28 @@ def until(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 @contextmanager
 def _server(project: Project, acquisition: str) -> Iterator[httpx.Client]:
-    """`labeler serve` on a free port, as a client of its routes; stopped as Ctrl-C stops it."""
+    """`labeler serve` on a free port, as a client of its routes; stopped as Ctrl-C stops it.
+
+    What it and its trainer tell is shown where something went wrong, and is no part of a simulation's output otherwise.
+    """
     command = [sys.executable, "-P", "-m", "labeler", "serve", str(project.folder), "--port", "0", "--no-browser"]
-    with subprocess.Popen([*command, "--acquisition", acquisition], stdout=subprocess.PIPE, text=True) as server:
+    command += ["--acquisition", acquisition]
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as server,
+    ):
         assert server.stdout is not None
         try:
             line = server.stdout.readline()
             url = next((word.rstrip("/.,") for word in line.split() if word.startswith("http://")), None)
             if url is None:
-                raise RuntimeError(f"the server did not start: {line.strip() or 'it printed nothing'}")
+                raise RuntimeError(f"the server did not start: {line.strip() or 'it printed no address'}")
             with httpx.Client(base_url=url, timeout=30) as client:
                 yield client
+        except BaseException:
+            told.seek(0)
+            sys.stderr.write(told.read())
+            raise
         finally:
             server.terminate()
             server.wait(30)
