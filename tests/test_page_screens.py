@@ -92,7 +92,7 @@ def test_a_server_that_is_away_is_named_and_every_key_gets_an_answer(tmp_path: P
         message = page.locator(".stage-message")
         expect(message).to_contain_text("The server cannot be reached", timeout=8000)
         expect(message).to_contain_text(f"{n} answers are kept in this tab and will be sent")
-        expect(message.locator("code")).to_have_text("labeler serve flowers")
+        expect(message.locator("code")).to_have_text(f"labeler serve {project.folder}")
         expect(page.locator(".trainer")).to_have_attribute("data-phase", "unknown")
         expect(page.locator(".rate")).to_have_text("")
         expect(page.locator(".top-say")).to_have_text(page.locator(".save").inner_text())
@@ -114,7 +114,7 @@ def test_a_project_without_images_says_how_to_import_some(tmp_path: Path, browse
         visit = Visitors(browser, address)
         page = visit.newcomer()
         expect(page.locator(".stage-message b")).to_have_text("No images yet")
-        expect(page.locator(".stage-message code")).to_have_text('labeler import "my flowers" FOLDER')
+        expect(page.locator(".stage-message code")).to_have_text(f'labeler import "{project.folder}" FOLDER')
         expect(page.locator(".trainer")).to_have_text("Waiting: it has no images yet")
         visit.close()
 

@@ -191,7 +191,6 @@ class Desk:
         store, published = self.project.store, self.project.published()
         return {
             "project": self.project.name,
-            "folder": self.project.folder.name,
             "key": self.key,
             "classes": [{"id": c.id, "name": c.name, "key": c.key, "colour": c.colour} for c in store.classes()],
             "merged": {str(one): root for one, root in store.roots().items() if one != root},

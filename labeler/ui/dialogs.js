@@ -134,6 +134,7 @@ function showNameDialog(root, known, resolve) {
   input.select();
 }
 
+const REACTION = 800; // ms in which nobody has seen yet that a dialog is there
 let signingIn = null;
 
 /** Asks for the password of the person whose sign-in ended, until it fits. What is unsaved waits meanwhile. */
@@ -162,8 +163,14 @@ function showPasswordDialog(root, name, pending, resolve) {
     problem.textContent ||= `${annotator} is signed in now, in another tab. What you type here signs ${name} in instead.`;
   };
   bus.addEventListener('state', elsewhere);
+  const opened = performance.now();
+  form.onkeydown = (event) => {
+    // of a hand that was labeling
+    if (event.key.length === 1 && performance.now() - opened < REACTION) event.preventDefault();
+  };
   form.onsubmit = async (event) => {
     event.preventDefault();
+    if (!form.elements.password.value) return;
     try {
       await call('signin', { name, password: form.elements.password.value });
       done();

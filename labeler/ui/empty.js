@@ -6,10 +6,10 @@ import { number } from './dom.js';
  * [title, text, command to type]
  * @param told away: the server does not answer; counts of the project; pending: answers not stored yet; asked: the
  *   newest refill brought nothing; narrowed: this person asked for some images only; elsewhere: open images others hold; waiting: answered by this person, to be answered
- *   by others; folder: the project's
+ *   by others; folder: the project's, as a command takes it
  */
 export function emptyWords({ away, counts, pending, asked, narrowed, elsewhere, waiting, folder }) {
-  const project = /^[\w.-]+$/.test(folder) ? folder : `"${folder}"`;
+  const project = /^[\w./-]+$/.test(folder) ? folder : `"${folder}"`;
   if (away) return ['The server cannot be reached', `${kept(pending)}If it has stopped, start it again:`, `labeler serve ${project}`];
   if (counts.pool + counts.measure === 0) {
     return ['No images yet', 'Images you import appear here by themselves:', `labeler import ${project} FOLDER`];
@@ -24,7 +24,8 @@ export function emptyWords({ away, counts, pending, asked, narrowed, elsewhere, 
 }
 
 const DONE = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
-const ELSEWHERE = 'Other people or tabs hold the last open images. They come here when they are given back.';
+const ELSEWHERE =
+  'Other people or tabs hold the last open images. They come here when they are given back, two minutes after a browser has gone without a word.';
 
 const NARROWED = 'Every open image of it is answered, on another screen, or no longer taken for that class.';
 

@@ -222,6 +222,7 @@ def _settings(api: APIRouter, desk: Desk, waiting: Waiting) -> None:
         account, who = account_of(request), _who(request)
         role = account.role if account else None
         return desk.state() | {
+            "folder": str(desk.project.folder.resolve()) if account is None else desk.project.folder.name,
             "annotator": who,
             "role": role,
             "keys": desk.keys(who) if who else {},

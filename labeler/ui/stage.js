@@ -58,9 +58,11 @@ export class Stage {
     this.shownAt = 0;
     if (!question) return this.empty();
     this.message.hidden = true;
+    this.view.classList.remove('loading');
     const { picture } = question.picture ? question : load(question);
     if (picture.ready === null) {
       this.empty();
+      this.view.classList.add('loading');
       picture.done.then(() => this.question === question && this.show(question));
     } else if (picture.ready) {
       this.frame.replaceChildren(picture.element);
@@ -75,6 +77,7 @@ export class Stage {
   }
 
   empty() {
+    this.view.classList.remove('loading');
     this.frame.replaceChildren();
     this.bar.hidden = true;
   }
