@@ -97,6 +97,16 @@ def broken_links(db: Connection) -> list[str]:
     return [*(f"Events that {what}: {_runs(ids)}." for what, ids in told.items() if ids), *between]
 
 
+def samples_of_others(db: Connection) -> set[int]:
+    """Samples of events that are not as they were recorded, or that another program put in."""
+    before, found = FIRST, set()
+    for _, event, link in _side_by_side(db):
+        if event is not None and (link is None or link_after(before, event) != link):
+            found.add(int(event.sample_id))
+        before = link or before
+    return found
+
+
 def missing_end(db: Connection, dealt: int) -> list[str]:
     """What else knows of events after the newest one: versions, changes of classes, the last id that was `dealt`."""
     newest = db.scalar(select(func.max(events.c.id))) or 0

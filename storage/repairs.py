@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, or_, select
 
+from storage.chain import samples_of_others
 from storage.classes import KEPT, derived_classes
 from storage.clock import steady
 from storage.database import Database
@@ -53,10 +54,12 @@ class RepairTables(Database):
             for name in missing_triggers(self._dialect.triggers(db)):
                 self._dialect.run(db, next(s for s in MADE_BY if s.startswith(f"CREATE TRIGGER {name} ")))
                 done.append(f"The trigger {name} was missing and keeps events from being changed again.")
-            lost = without_event(db)  # the last trace of an event that somebody took away: nothing to derive it from
-            if wrong := [sample_id for sample_id in wrong_states(db) if sample_id not in lost]:
-                derive_states(db, wrong)
-                done.append(f"States that did not follow from their events were derived again: {len(wrong):,}.")
+            if wrong := set(wrong_states(db)):
+                # The last trace of an event that somebody took away or changed is not written over.
+                kept = wrong & (without_event(db) | samples_of_others(db))
+                if mended := sorted(wrong - kept):
+                    derive_states(db, mended)
+                    done.append(f"States that did not follow from their events were derived again: {len(mended):,}.")
             if n := _derive_classes(db, wrong_classes(db)):
                 done.append(f"Classes that did not follow from their events were derived again: {n:,}.")
             if n := db.execute(sa.delete(leases).where(_no_lease(steady()))).rowcount:

@@ -75,6 +75,18 @@ def test_what_was_done_to_the_events_is_told_with_their_ids(store: Store, done: 
     assert told(store) == [tells], "what comes later covers nothing up"
 
 
+def test_a_repair_keeps_the_state_that_a_changed_event_no_longer_gives(store: Store) -> None:
+    """What was recorded stands nowhere else by then. A state that is wrong by itself is derived again."""
+    store.add_classes(["dog"])
+    tamper(store, CHANGE[0], "UPDATE sample_states SET class_id = 2 WHERE sample_id = 7")
+    done = store.repair()
+    assert [line for line in done if "States" in line] == [
+        "States that did not follow from their events were derived again: 1."
+    ]
+    assert (store.labels()[4], store.labels()[7]) == (1, 1)
+    assert CHANGED + "4." in told(store)
+
+
 def test_an_end_that_was_taken_off_with_its_links_is_told_by_whatever_knew_of_it(store: Store) -> None:
     tamper(store, *(s.format("> 6") for s in WITH_LINKS))
     lines = told(store)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -272,6 +273,29 @@ def test_nothing_is_overwritten(sitting: Project, tmp_path: Path, format: str) -
     with pytest.raises(ValueError, match="Choose a"):
         export(sitting.store, sitting.folder, out, format)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "folder"])
+def test_a_device_a_pipe_and_the_projects_own_folders_are_no_place_for_an_export(
+    sitting: Project, tmp_path: Path, format: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "linked").symlink_to("/dev/null")
+    for out in (tmp_path / "pipe", tmp_path / "linked", tmp_path / "-"):
+        with pytest.raises(ValueError, match="no ordinary file"):
+            export(sitting.store, sitting.folder, out, format)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "linked").readlink() == Path("/dev/null")
+    with pytest.raises(ValueError, match="keeps its own files in"):
+        export(sitting.store, sitting.folder, sitting.folder / "images" / "out", format)
+
+
+def test_a_link_to_a_file_stays_a_link(sitting: Project, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "linked.csv").symlink_to(tmp_path / "empty.csv")
+    export(sitting.store, sitting.folder, tmp_path / "linked.csv", "csv")
+    assert (tmp_path / "linked.csv").is_symlink()
+    assert (tmp_path / "empty.csv").stat().st_size > 0
 
 
 def test_an_existing_folder_takes_tables_and_an_empty_one_takes_the_tree(sitting: Project, tmp_path: Path) -> None:

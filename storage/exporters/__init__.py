@@ -12,6 +12,7 @@ from storage.store import Store
 from storage.values import DISPUTED, STATE_KINDS, Moment
 
 FORMATS = ("csv", "jsonl", "folder")
+OWN = ("images", "models", "cache")  # in a project's folder: whatever else lies there is a stranger to `check`
 DECIDED = ("labeled", "skipped", "unsure", "flagged", "archived", DISPUTED)  # as counts() names them
 
 
@@ -27,10 +28,13 @@ def export(
     """Write the labels of the project in `folder` to `out`; returns how many of each status and class.
 
     csv and jsonl: `out` is the file, or a folder in which labels.csv or labels.jsonl is written. folder: `out` is a new
-    or empty folder. Nothing is ever overwritten. Labels that were undone are not there; skipped, unsure, flagged and
-    disputed samples are in the table with an empty class, never in a class folder, and so are those labeled as a class
-    that is archived now, with its name. A labeled image whose original is gone, or is not what was imported, has its
-    label in the table and no file: with the folder format `left_out` lists them, `missing` and `changed` count.
+    or empty folder. Nothing is ever overwritten, no device or pipe is written to, nor the project's own folders:
+    ValueError.
+
+    Labels that were undone are not there; skipped, unsure, flagged and disputed samples are in the table with an empty
+    class, never in a class folder, and so are those labeled as a class that is archived now, with its name. A labeled
+    image whose original is gone, or is not what was imported, has its label in the table and no file: with the folder
+    format `left_out` lists them, `missing` and `changed` count.
 
     With `at` everything is as it was at that moment, but for the classes, which are those of now (docs/decisions/0015).
     Without, it is as it is when this begins, however much is labeled meanwhile.
@@ -43,9 +47,12 @@ def export(
     if annotations and format == "folder":
         raise ValueError("A folder holds each image once. Write annotations as csv or jsonl.")
     out = Path(out).expanduser().absolute()
+    if out.is_symlink():
+        out = out.resolve()  # what it points to is written, and the link stays
     if format != "folder" and out.is_dir():
         out = out / f"labels.{format}"
     _must_be_free(out, format)
+    _must_be_outside(out, Path(folder).resolve())
     moment = at or store.moment_after(store.last_event_id())
     classes = store.classes(archived=True)  # after the moment: whatever was labeled by then is of one of these
     counts = store.counts(moment)
@@ -95,7 +102,15 @@ def _told(one: LeftOut) -> dict[str, Any]:
 
 
 def _must_be_free(out: Path, format: str) -> None:
+    """ValueError where something is in the way. The whole file takes the place of `out`: that of a device, too."""
+    if out.name == "-" or (out.exists() and not (out.is_file() or out.is_dir())):
+        raise ValueError(f"{out} is no ordinary file. Name one; another program can read it from there.")
     if format == "folder" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder. Choose a new one, or empty it first.")
     if format != "folder" and out.exists() and out.stat().st_size > 0:
         raise ValueError(f"{out} exists already. Choose another name, or delete it first.")
+
+
+def _must_be_outside(out: Path, folder: Path) -> None:
+    if any(out.resolve().is_relative_to(folder / own) for own in OWN):
+        raise ValueError(f"{out} is in a folder that the project keeps its own files in. Choose another one.")
