@@ -78,7 +78,9 @@ def one_line(error: Exception) -> str:
         stop = "" if text.endswith((".", "?", "!")) else "."
         return f"{text}{stop} See `{context.command_path if context else 'labeler'} --help`."
     if isinstance(error, OSError) and error.filename:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno == errno.EROFS:
+            return f"{error.filename} lies on read-only storage. Copy the whole folder to where it may be written to."
+        if error.errno in (errno.EACCES, errno.EPERM):
             return f"{error.filename} may not be read or written. Change its permissions, or choose another folder."
         return f"{error.filename}: {error.strerror}."
     if isinstance(error, KeyError) and error.args:

@@ -190,5 +190,7 @@ def _pragma(db: Connection, name: str, value: str, usual: str) -> Iterator[None]
 
 def _must_be_writable(path: Path) -> None:
     if not os.access(path, os.W_OK):
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, "lies on read-only storage; copy the project elsewhere", str(path))
         reason = "cannot be written to; change its permissions, or copy the project elsewhere"
         raise PermissionError(errno.EACCES, reason, str(path))

@@ -35,7 +35,7 @@ app.add_typer(classes, name="classes")
 
 ClassName = Annotated[str, typer.Argument(metavar="CLASS", help="Name of a class.")]
 ClassNames = Annotated[list[str], typer.Argument(metavar="CLASS...", help="Names of classes.")]
-Annotator = Annotated[str | None, typer.Option(metavar="NAME", help="Who decided it, for the record.")]
+Annotator = Annotated[str, typer.Option(metavar="NAME", help="Who decided it, for the record.")]
 
 
 @classes.command("list", epilog="Example: labeler classes flowers --json")
@@ -65,7 +65,7 @@ def print_classes(found: list[dict[str, Any]]) -> None:
 def add(
     project: ProjectFolder,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of the new classes.")],
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Add classes behind those there are."""
@@ -82,7 +82,7 @@ def rename(
     project: ProjectFolder,
     class_: ClassName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")],
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Give a class another name."""
@@ -99,7 +99,7 @@ def recolour(
     project: ProjectFolder,
     class_: ClassName,
     colour: Annotated[str, typer.Argument(metavar="COLOUR", help="As #rrggbb.")],
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Give a class another colour."""
@@ -117,7 +117,7 @@ def key(
     project: ProjectFolder,
     class_: ClassName,
     key: Annotated[str, typer.Argument(metavar="KEY", help="One character, or '' for none.")],
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Give a class another key. The class that has it gets the other's in exchange."""
@@ -134,7 +134,7 @@ def reorder(
     project: ProjectFolder,
     names: ClassNames,
     keys: Annotated[bool, typer.Option("--keys", help="Deal the keys anew, in the new order.")] = False,
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Put these classes in front, in this order. Each keeps its key, unless --keys deals them anew."""
@@ -144,7 +144,7 @@ def reorder(
 
 
 @classes.command(epilog="Example: labeler classes archive flowers weed")
-def archive(project: ProjectFolder, names: ClassNames, annotator: Annotator = None, as_json: AsJson = False) -> None:
+def archive(project: ProjectFolder, names: ClassNames, annotator: Annotator = "me", as_json: AsJson = False) -> None:
     """Take classes out of use. Their labels are set aside, not lost, and their images are not asked again."""
     with changing(project, as_json) as (p, say):
         p.classes.archive(names, annotator)
@@ -153,7 +153,7 @@ def archive(project: ProjectFolder, names: ClassNames, annotator: Annotator = No
 
 
 @classes.command(epilog="Example: labeler classes restore flowers weed")
-def restore(project: ProjectFolder, names: ClassNames, annotator: Annotator = None, as_json: AsJson = False) -> None:
+def restore(project: ProjectFolder, names: ClassNames, annotator: Annotator = "me", as_json: AsJson = False) -> None:
     """Take archived classes into use again, with all their labels."""
     with changing(project, as_json) as (p, say):
         p.classes.restore(names, annotator)
@@ -165,7 +165,7 @@ def merge(
     project: ProjectFolder,
     names: ClassNames,
     into: Annotated[str, typer.Option(metavar="CLASS", help="The class that they count as from now on.")],
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Count the labels of classes, given and to come, as those of another one. unmerge takes it back."""
@@ -178,7 +178,7 @@ def merge(
 
 
 @classes.command(epilog="Example: labeler classes unmerge flowers dogrose")
-def unmerge(project: ProjectFolder, names: ClassNames, annotator: Annotator = None, as_json: AsJson = False) -> None:
+def unmerge(project: ProjectFolder, names: ClassNames, annotator: Annotator = "me", as_json: AsJson = False) -> None:
     """Put merged classes on their own again: every label is again what it was given as."""
     with changing(project, as_json) as (p, say):
         p.classes.unmerge(names, annotator)
@@ -228,7 +228,7 @@ def guideline(
     examples: Annotated[
         str | None, typer.Option(metavar="ID,ID", help="Samples labeled so that show it, 8 at most; '' for none.")
     ] = None,
-    annotator: Annotator = None,
+    annotator: Annotator = "me",
     as_json: AsJson = False,
 ) -> None:
     """Show what a class means, or say it anew: a text and example images, which stand beside the image on the page."""
