@@ -484,7 +484,7 @@ def test_the_whole_sitting_is_in_sight_without_scrolling(
 def test_the_learning_tab_shows_curves_drawings_and_counts(project: Project, visit: Visitors) -> None:
     page = visit()
     page.get_by_role("tab", name="Learning").click()
-    expect(page.locator(".learn-wait")).to_contain_text("The first model is on its way")
+    expect(page.locator(".learn-wait")).to_contain_text("There is no model yet")  # nobody trains here
     page.get_by_role("tab", name="Label", exact=True).click()
     for _ in range(3):
         press(page, "2")

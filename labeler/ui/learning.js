@@ -93,6 +93,8 @@ class Learning {
     const wait = this.root.querySelector('.learn-wait');
     wait.hidden = known.version !== null;
     this.root.querySelector('.learn-grid').classList.toggle('early', known.version === null);
+    const comes = known.trainer.alive || known.trainer.wanted;
+    wait.querySelector('b').textContent = comes ? 'The first model is on its way' : 'There is no model yet';
     wait.querySelector('span').textContent = waiting(known.trainer);
   }
 
