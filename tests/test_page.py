@@ -467,6 +467,7 @@ def test_the_whole_sitting_is_in_sight_without_scrolling(
     accuracy = page.locator(".accuracy" if width > 1240 else ".side-accuracy")
     expect(accuracy).to_have_text("gold 81.2% (n=1,000)")
     expect(accuracy).to_be_visible()
+    expect(page.locator(".person")).to_be_visible()  # once the state names who labels
     seen = (".act-flag", ".film .tile", ".save", ".trainer", ".fact-ask", ".hints", ".person", ".fact-why")
     for selector in (IMAGE, ".class >> nth=9", *seen):
         box = page.locator(selector).bounding_box()
