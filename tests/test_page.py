@@ -136,6 +136,35 @@ def test_skip_unsure_and_flag_are_told_apart_and_undone_like_labels(project: Pro
     assert page.locator(".film .tile").all_inner_texts() == ["Skipped", "Unsure", "Flagged"]
 
 
+def test_the_filmstrip_stands_at_the_newest_answer_unless_it_was_scrolled_back(
+    project: Project, visit: Visitors
+) -> None:
+    page = visit()
+    project.loop("ann", "before").commit([NewEvent(f"before-{i}", "label", i, 1) for i in range(100, 160)])
+    page.get_by_role("tab", name="Learning").click()
+    page.reload()  # the answers come back while the strip is not in sight
+    expect(page.locator(".film .tile")).to_have_count(60)
+    newest = page.locator(".film .tile").last
+    page.get_by_role("tab", name="Label", exact=True).click()
+    expect(newest).to_be_in_viewport(ratio=0.9)
+    page.set_viewport_size({"width": 900, "height": 800})
+    expect(newest).to_be_in_viewport(ratio=0.9)
+
+    page.locator(".film").hover()
+    page.mouse.wheel(-600, 0)
+    expect(newest).not_to_be_in_viewport()
+    page.wait_for_timeout(200)  # until it has come to rest
+    back = page.locator(".film").evaluate("film => film.scrollLeft")
+    page.get_by_role("tab", name="Learning").click()
+    expect(page.locator(".film")).to_be_hidden()
+    page.get_by_role("tab", name="Label", exact=True).click()
+    page.set_viewport_size({"width": 800, "height": 800})
+    page.wait_for_timeout(200)
+    assert page.locator(".film").evaluate("film => film.scrollLeft") == back
+    page.keyboard.press("1")
+    expect(newest).to_be_in_viewport(ratio=0.9)
+
+
 def test_a_click_on_the_filmstrip_corrects_that_image_and_returns(project: Project, visit: Visitors) -> None:
     page = visit()
     ids = [press(page, "1") for _ in range(4)]

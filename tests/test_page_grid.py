@@ -87,12 +87,34 @@ def test_one_key_labels_all_that_is_not_marked_and_one_takes_it_back(project: Pr
     assert not set(after) & set(tiles)
     expect(page.locator(".progress-text")).to_have_text("47 of 200 labeled")
 
-    page.keyboard.press("Backspace")
-    wait_for(lambda: project.store.labels() == {})
+    assert after_key(page, "Backspace", after) == tiles
+    assert project.store.labels() == {}
     expect(page.locator(".progress-text")).to_have_text("0 of 200 labeled")
+    assert marked(page) == tiles[1:5]
+    expect(page.locator(".grid-left")).to_have_text("1 left open, 3 of another class")
+    held = project.store.held("ann", f"{page.get_attribute('.lab', 'data-client')}-grid")
+    assert sorted(held) == sorted(tiles)
     page.keyboard.press("Backspace")
     page.wait_for_timeout(300)
     assert len(project.store.events()) == 94
+
+
+def test_what_was_undone_is_mended_and_confirmed_again_without_what_others_have_by_now(
+    project: Project, visit: Visitors
+) -> None:
+    page = visit()
+    tiles = open_grid(page)
+    for key in ("5", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    after = confirmed(page, tiles)
+    assert project.store.lease([tiles[1]], 1, "ben", "elsewhere") == [tiles[1]]  # it was left open
+    assert after_key(page, "Backspace", after) == [tiles[0], *tiles[2:]]
+    expect(page.locator(".grid-ask")).to_have_attribute("data-said", re.compile("1 image is left out"))
+    assert marked(page) == tiles[:1]
+    for key in ("ArrowRight", "7"):
+        page.keyboard.press(key)
+    confirmed(page, tiles)
+    assert project.store.labels() == dict.fromkeys(tiles[3:], 3) | {tiles[0]: 5, tiles[2]: 7}
 
 
 def test_a_drag_and_a_click_with_shift_mark_several(visit: Visitors) -> None:
@@ -254,3 +276,6 @@ def test_marked_ones_of_a_labeled_set_get_another_class_and_the_others_stay_as_t
     page.keyboard.press("Backspace")
     wait_for(lambda: project.store.labels() == before)
     expect(page.locator(".grid-tile")).to_have_count(4)
+    assert shown(page) == [20, 21, 22, 23]
+    assert marked(page) == [20, 21]
+    expect(primary).to_contain_text("Correct 2")

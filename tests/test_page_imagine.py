@@ -169,6 +169,71 @@ def test_a_blind_test_by_keys_is_kept_and_labels_nothing(project: Project, visit
     assert on_screen(page) == asked
 
 
+def begun(page: Page, answers: str) -> None:
+    """A test of ten, of which some are answered by these keys."""
+    open_tab(page)
+    page.locator(".blind-begin select").select_option("10")
+    page.get_by_role("button", name="Begin").click()
+    for i, key in enumerate(answers, 1):
+        expect(page.locator("#lab-blind-title")).to_have_text(f"Real or generated? {i} of 10")
+        page.keyboard.press(key)
+    expect(page.locator("#lab-blind-title")).to_have_text(f"Real or generated? {len(answers) + 1} of 10")
+
+
+def test_an_unfinished_test_goes_on_after_escape_and_a_reload_or_starts_over(project: Project, visit: Visitors) -> None:
+    page = visit("interrupted")
+    begun(page, "gr")
+    image = page.locator(".blind-image img")
+    third = image.get_attribute("src")
+    page.keyboard.press("Escape")
+    go_on = page.get_by_role("button", name="Go on (3 of 10)")
+    go_on.click()
+    expect(image).to_have_attribute("src", third or "")
+    page.reload()
+    open_tab(page)
+    expect(go_on).to_have_attribute("title", "A test of version 3")
+    page.locator(".imagine").focus()
+    page.keyboard.press("ArrowLeft")  # the weights of version 2 are gone: only what was begun goes on
+    expect(page.get_by_role("button", name="Start over")).to_be_disabled()
+    go_on.click()
+    expect(image).to_have_attribute("src", third or "")
+    for i in range(3, 11):
+        expect(page.locator("#lab-blind-title")).to_have_text(f"Real or generated? {i} of 10")
+        page.keyboard.press("g")
+    expect(page.locator("#lab-blind-title")).to_contain_text("told right")
+    [kept] = [test for test in project.store.blind_tests() if test.annotator == "interrupted"]
+    assert [answer.said_real for answer in kept.answers] == [False, True] + 8 * [False]
+    page.keyboard.press("Escape")
+    page.locator(".imagine").focus()
+    page.keyboard.press("ArrowRight")
+    begun(page, "g")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Start over").click()
+    expect(page.locator("#lab-blind-title")).to_have_text("Real or generated? 1 of 10")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Go on (1 of 10)")).to_be_visible()
+
+
+def test_an_unfinished_test_that_the_server_forgot_or_of_another_project_is_not_gone_on_with(visit: Visitors) -> None:
+    visit.allowed = ("status of 404",)
+    page = visit("moved")
+    begun(page, "g")
+    move = "([from, to]) => { sessionStorage[to] = sessionStorage[from]; delete sessionStorage[from]; }"
+    mine = page.evaluate("Object.keys(sessionStorage).find((name) => name.endsWith('.blind'))")
+    other = "labeler.another.blind"
+    begin = page.get_by_role("button", name="Begin")
+    page.evaluate(move, [mine, other])
+    page.reload()
+    expect(open_tab(page).locator(".blind-start")).to_have_text("Begin")
+    page.evaluate(move, [other, mine])
+    page.route("**/labeler/blind/*", lambda route: route.fulfill(status=404, json={"detail": "Not known."}))
+    page.reload()
+    open_tab(page)
+    expect(page.locator(".blind-note")).to_have_text("Not known.")
+    expect(begin).to_be_enabled()
+    assert page.evaluate("name => sessionStorage[name] === undefined", mine)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_wrong_and_it_fits_a_telephone(browser: Browser, url: str, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)

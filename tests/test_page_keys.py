@@ -32,6 +32,15 @@ def test_a_class_is_found_by_its_name_and_enter_answers_the_image_in_sight(proje
     first = press(page, "/")
     field = page.get_by_role("combobox", name="Find a class")
     expect(field).to_be_focused()
+    for typed, names in [
+        ("great tit", ["Great tit"]),
+        ("ti gre", ["Great tit"]),
+        ("it lu", ["Blue tit"]),
+        ("tit x", []),
+    ]:
+        field.fill(typed)
+        assert found(page) == names, typed
+    field.fill("")
     page.keyboard.type("tit")
     assert found(page) == ["Titmouse", "Great tit", "Blue tit"], "a name that begins so comes first"
     page.keyboard.press("ArrowDown")
@@ -51,6 +60,19 @@ def test_a_class_is_found_by_its_name_and_enter_answers_the_image_in_sight(proje
     labels = project.store.labels()
     assert [labels[i] for i in (first, second)] == [ids["Great tit"], ids["Épée"]]
     assert len(labels) == 3, "the keys label again"
+
+
+def test_an_exact_name_comes_first_then_beginnings_then_words_that_begin_so(visit: Visitors) -> None:
+    page = visit()
+    names = ["potato ak", "an oak tree", "tall oaks", "oak leaf", "Oak", "soak", "teal oak", "otter", "oat eater"]
+    matches = """([typed, names]) => import('/labeler/ui/find.js').then((find) =>
+        find.matches(typed, names.map((name) => ({ name }))).map((one) => one.name))"""
+    expected = {
+        "oak": ["Oak", "oak leaf", "an oak tree", "tall oaks", "teal oak", "soak"],
+        "te oa": ["teal oak", "oat eater"],
+        " oak  TREE ": ["an oak tree"],
+    }
+    assert {typed: page.evaluate(matches, [typed, names]) for typed in expected} == expected
 
 
 def test_leaving_the_search_answers_nothing_and_no_key_gets_through_it(project: Project, visit: Visitors) -> None:

@@ -230,6 +230,49 @@ def test_what_a_lasso_holds_goes_to_the_grid_and_labeled_ones_to_be_corrected(
     page.get_by_role("button", name=re.compile("back to all open")).click()
 
 
+def test_a_lasso_with_nothing_in_it_leaves_the_map_as_it_was(visit: Visitors) -> None:
+    page = visit()
+    open_map(page)
+    hint, chosen, line = page.locator(".map-hint"), page.locator(".map-chosen"), page.locator(".map-outline path")
+    before = colour(page, 1)
+
+    def around_nothing() -> None:
+        x, y = at(page, 12)
+        page.keyboard.down("Shift")
+        page.mouse.move(x + 15, y - 15)
+        page.mouse.down()
+        for right, up in ((25, 15), (25, 25), (15, 25)):
+            page.mouse.move(x + right, y - up, steps=4)
+        page.mouse.up()
+        page.keyboard.up("Shift")
+
+    around_nothing()
+    expect(hint).to_have_text("Nothing in there")
+    expect(page.locator(".map .lab-say")).to_have_text("Nothing in there")
+    expect(chosen).to_be_hidden()
+    expect(line).to_have_attribute("d", "")
+    assert colour(page, 1) == before
+    expect(hint).to_contain_text("Drag and wheel")
+    lasso(page, 23, 45)
+    expect(chosen.locator("h2")).to_have_text("9 images")
+    drawn, faded = line.get_attribute("d"), colour(page, 1)
+    around_nothing()
+    expect(hint).to_have_text("Nothing in there")
+    expect(chosen.locator("h2")).to_have_text("9 images")
+    expect(line).to_have_attribute("d", drawn or "")
+    assert colour(page, 1) == faded != before
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(hint).to_be_hidden()
+    for _ in range(6):
+        page.keyboard.press("+")
+    for key in ("l", "l", *10 * ["-"], "Enter"):  # a circle too small to hold anything
+        page.keyboard.press(key)
+    expect(hint).to_have_text("Nothing in there")
+    expect(hint).to_be_visible()
+    expect(chosen).to_be_hidden()
+
+
 def test_what_is_chosen_by_keys_goes_to_the_queue(project: Project, visit: Visitors) -> None:
     page = visit("kim")
     open_map(page)

@@ -195,6 +195,15 @@ def test_an_impossible_answer_is_refused_by_name_and_holds_up_no_other(project: 
     assert project.store.labels() == {1: 1, 3: 1}
 
 
+def test_an_undo_gives_the_image_back_to_the_screen_it_names(project: Project, client: TestClient) -> None:
+    post = tab(client)
+    post("commit", operations=[label("uid-0001", 1), label("uid-0002", 2)])
+    undo = {"uid": "uid-0003", "kind": "undo", "sample_id": 1, "undoes": "uid-0001", "client": "tab-00000001-grid"}
+    post("commit", operations=[undo, {"uid": "uid-0004", "kind": "undo", "sample_id": 2, "undoes": "uid-0002"}])
+    assert project.store.held("ann", "tab-00000001-grid") == [1]
+    assert project.store.held("ann", "tab-00000001") == [2]
+
+
 def test_the_history_holds_what_an_annotator_answered_and_did_not_undo(client: TestClient) -> None:
     post = tab(client)
     operations = [label("uid-0001", 1), label("uid-0002", 2), {"uid": "uid-0003", "kind": "skip", "sample_id": 3}]

@@ -4,6 +4,7 @@ import { call, state } from './api.js';
 import { drawChart } from './chart.js';
 import { drawn } from './drawn.js';
 import { element, number, percent } from './dom.js';
+import { Keep } from './holder.js';
 import { labelsOf } from './sheet.js';
 
 const MOST_SIDE = 320; // pixels of the image in question
@@ -13,10 +14,11 @@ export class Blind {
   constructor(root) {
     Object.assign(this, { root, dialog: root.querySelector('.blind-dialog'), scores: [], busy: false });
     this.$ = (selector) => root.querySelector(selector);
-    this.$('.blind-start').addEventListener('click', () => this.begin());
+    this.$('.blind-start').addEventListener('click', () => this.begin(this.unfinished));
+    this.$('.blind-anew').addEventListener('click', () => this.begin());
     this.dialog.addEventListener('keydown', (event) => this.press(event));
     this.dialog.querySelector('.close').addEventListener('click', () => this.dialog.close());
-    this.dialog.addEventListener('close', () => (this.images = []));
+    this.dialog.addEventListener('close', () => this.leave());
     for (const button of this.dialog.querySelectorAll('[data-said]')) {
       button.addEventListener('click', () => this.say(button.dataset.said));
     }
@@ -37,6 +39,7 @@ export class Blind {
     }
     this.scores = scores;
     this.history();
+    this.recall();
   }
 
   /** The version that the next test is of. */
@@ -44,22 +47,68 @@ export class Blind {
     this.version = version;
     const about = 'Half are real, half drawn by version';
     this.$('.blind-about').textContent = `${about} ${number(version.version)} (${labelsOf(version)}). Which are which?`;
-    this.$('.blind-start').disabled = !version.weights;
+    this.paint();
     if (!version.weights) this.note('The weights of this version are gone: no test of it can be drawn.');
     else if (this.$('.blind-note').textContent.startsWith('The weights')) this.note('');
   }
 
+  // ---------- an unfinished test ----------
+
+  /** Where this tab keeps it, {test, version, n, said}: over a reload, and for nobody but who began it. */
+  get keep() {
+    return new Keep(state().key);
+  }
+
+  get unfinished() {
+    return this.keep.get('blind');
+  }
+
+  /** Once in the page's life: a test that the server does not know any more is let go. */
+  async recall() {
+    if (this.recalled) return;
+    this.recalled = true;
+    const { unfinished } = this;
+    if (unfinished) await call(`blind/${unfinished.test}`).catch((problem) => this.lost(unfinished.test, problem));
+    this.paint();
+  }
+
+  forget(test) {
+    if (this.unfinished?.test === test) this.keep.drop('blind');
+    this.paint();
+  }
+
+  /** The server was started anew, or somebody else is here. */
+  lost(test, problem) {
+    if (problem.status !== 404) return;
+    this.forget(test);
+    this.note(problem.message);
+  }
+
+  leave() {
+    this.images = [];
+    this.paint();
+  }
+
+  paint() {
+    const { unfinished, version } = this;
+    const start = this.$('.blind-start');
+    start.textContent = unfinished ? `Go on (${unfinished.said.length + 1} of ${unfinished.n})` : 'Begin';
+    start.title = unfinished ? `A test of version ${number(unfinished.version)}` : '';
+    start.disabled = !unfinished && !version?.weights;
+    Object.assign(this.$('.blind-anew'), { hidden: !unfinished, disabled: !version?.weights });
+  }
+
   // ---------- a test ----------
 
-  async begin() {
+  /** Goes on with an unfinished test, or begins another one. */
+  async begin(unfinished = null) {
     if (this.busy || !this.version) return;
     this.busy = true;
-    this.note('Drawing the images…');
+    this.note(unfinished ? 'Getting the images…' : 'Drawing the images…');
     try {
-      const n = Number(this.$('.blind-begin select').value);
-      const { test } = await call('blind', { project: state().key, version: this.version.version, n });
+      const { test, version, said } = unfinished ?? (await this.another());
       const { images } = await (await drawn(`blind/${test}`)).json();
-      Object.assign(this, { test, images, said: [] });
+      Object.assign(this, { test, tested: version, images, said });
       this.note('');
       this.root.querySelector('.blind-test').hidden = false;
       this.root.querySelector('.blind-result').hidden = true;
@@ -68,12 +117,22 @@ export class Blind {
       await this.show();
     } catch (problem) {
       this.note(problem.message);
+      if (unfinished) this.lost(unfinished.test, problem);
     }
     this.busy = false;
   }
 
+  async another() {
+    const { version } = this.version;
+    const n = Number(this.$('.blind-begin select').value);
+    const { test } = await call('blind', { project: state().key, version, n });
+    return { test, version, said: [] };
+  }
+
   async show() {
-    const at = this.said.length;
+    const { test, tested: version, said } = this;
+    const at = said.length;
+    this.keep.set('blind', { test, version, n: this.images.length, said });
     this.title(`Real or generated? ${at + 1} of ${this.images.length}`);
     this.tell('');
     const image = element('img');
@@ -97,20 +156,22 @@ export class Blind {
     this.answering = false;
   }
 
-  /** Sent until it is kept: the answers are in this tab alone until then. */
+  /** Sent until it is stored: the answers are in this tab alone until then. */
   async finish() {
     const { images, test, said } = this;
     try {
       const result = await call(`blind/${test}`, { project: state().key, answers: said });
+      this.forget(test);
       this.scores = result.scores;
       this.history();
       if (this.dialog.open) this.result(result, images);
     } catch (problem) {
       if (problem.status === 404) {
-        this.dialog.close(); // the server was started anew
-        return this.note(problem.message);
+        this.dialog.close();
+        return this.lost(test, problem);
       }
-      this.said.pop();
+      said.pop();
+      if (!this.dialog.open || said !== this.said) return;
       await this.show();
       this.tell(`${problem.message} Answer the last image once more.`);
     }

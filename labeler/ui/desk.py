@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -85,15 +86,21 @@ class Desk:
         mine = len(store.held(name, client)) + store.answered_by(name)
         return max(0, int(store.counts()["open"]) - free - mine)
 
-    def commit(
-        self, name: str, client: str, events: list[NewEvent], own: bool
-    ) -> tuple[list[str], list[dict[str, Any]]]:
+    def commit(self, name: str, events: list[NewEvent], own: bool) -> tuple[list[str], list[dict[str, Any]]]:
         """(uids that are stored now, refused ones). A refused answer never holds up the others.
 
         `own`: the person may change no answer of another one.
         A refused one has its `reason`, and `again`: whether another answer to its image may be stored.
         """
-        loop = self._loop(name, client)
+        stored: list[str] = []
+        refused: list[dict[str, Any]] = []
+        for client, of_client in groupby(events, lambda event: event.client):
+            kept, impossible = self._commit(self._loop(name, client), list(of_client), own)
+            stored += kept
+            refused += impossible
+        return stored, refused
+
+    def _commit(self, loop: Loop, events: list[NewEvent], own: bool) -> tuple[list[str], list[dict[str, Any]]]:
         try:
             return loop.commit(events, own), []
         except (KeyError, ValueError):

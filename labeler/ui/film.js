@@ -4,6 +4,7 @@ import { element, number } from './dom.js';
 import { changeWords } from './pace.js';
 
 const LONGEST = 60;
+const NEAR = 2; // pixels from the end that are none
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 
 export class Film {
@@ -11,9 +12,32 @@ export class Film {
   constructor(root, classes, open) {
     Object.assign(this, { classes, open, flips: {} });
     this.strip = root.querySelector('.film');
+    this.back = false; // scrolled back by hand
+    this.strip.addEventListener('scroll', () => this.scrolled());
+    new ResizeObserver(() => this.resized()).observe(this.strip); // shown again, too
     this.entries = []; // {question, kind, class_id}, oldest first, one for each sample
     this.tiles = new Map(); // sample id -> button
   }
+
+  // ---------- what is in sight ----------
+
+  newest() {
+    this.back = false;
+    this.strip.scrollLeft = this.strip.scrollWidth;
+  }
+
+  /** A strip that is hidden, or that has just become wider, was scrolled by nobody. */
+  scrolled() {
+    const { clientWidth: width, scrollLeft, scrollWidth } = this.strip;
+    if (width && width === this.width) this.back = scrollLeft + width < scrollWidth - NEAR;
+  }
+
+  resized() {
+    this.width = this.strip.clientWidth;
+    if (this.width && !this.back) this.newest();
+  }
+
+  // ---------- entries ----------
 
   find(sampleId) {
     return this.entries.find((entry) => entry.question.sample_id === sampleId);
@@ -38,7 +62,7 @@ export class Film {
     Object.assign(entry, { kind, class_id: classId });
     this.paint(entry);
     this.strip.classList.remove('empty');
-    if (entry === this.entries.at(-1)) this.strip.scrollLeft = this.strip.scrollWidth;
+    if (entry === this.entries.at(-1)) this.newest();
   }
 
   restore(question, before) {

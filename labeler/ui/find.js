@@ -84,14 +84,17 @@ export class Find {
   }
 }
 
-/** Classes whose name begins with the words typed, then those with a word that does, then those that contain them. */
+/** Classes whose name has every word typed, in any order: first the one that is called so, then those that begin so, then
+ *  those of which each word begins one, then those that have them inside. */
 export function matches(typed, classes) {
-  const wanted = plain(typed).trim();
-  if (!wanted) return [];
+  const words = plain(typed).split(/\s+/).filter(Boolean);
+  if (!words.length) return [];
+  const wanted = words.join(' ');
   const rank = (name) => {
     if (name.startsWith(wanted)) return name === wanted ? 0 : 1;
-    const at = name.indexOf(wanted);
-    return at < 0 ? 9 : /[^\p{L}\p{N}]/u.test(name[at - 1]) ? 2 : 3;
+    if (!words.every((word) => name.includes(word))) return 9;
+    const starts = [...name.matchAll(/(?<![\p{L}\p{N}])./gsu)].map((match) => match.index);
+    return words.every((word) => starts.some((at) => name.startsWith(word, at))) ? 2 : 3;
   };
   const ranked = classes.map((c) => [rank(plain(c.name)), c]).filter(([n]) => n < 9);
   return ranked.sort((a, b) => a[0] - b[0]).slice(0, MOST).map(([, c]) => c);

@@ -59,42 +59,74 @@ class Grid {
 
   // ---------- the server ----------
 
+  get client() {
+    return `${sitting().client}-grid`;
+  }
+
   /** The grid holds images as a tab of its own would, so that what it shows is not asked on the canvas as well. */
   async post(path, body) {
-    const { key, client } = sitting();
     try {
-      return await call(path, { project: key, client: `${client}-grid`, ...body });
+      return await call(path, { project: sitting().key, client: this.client, ...body });
     } catch (problem) {
       if (problem instanceof Refused && problem.status === 401) await sitting().identify();
       throw problem;
     }
   }
 
-  async fetch() {
+  /** What was chosen; or the images of a confirmation that was undone. */
+  async fetch(undone = null) {
+    this.undone = undone;
     this.again = this.busy; // something else was chosen while an answer was on its way
-    if (this.busy || !sitting()) return;
+    if (this.busy || this.waiting || !sitting()) return;
     this.busy = true;
     this.asked = state().ranking;
     this.paint();
-    const { size: n, classId, order, seen, alike, chosen } = this;
-    const which = { class_id: classId, order, seen, alike: alike?.sample_id ?? null };
-    if (chosen) Object.assign(which, { among: chosen.among, decided: chosen.decided });
+    const { chosen } = this;
     try {
-      const answer = await this.post('grid', { n, ...which });
-      if (chosen === this.chosen) this.show(answer);
+      const answer = await (undone ? this.bringBack(undone) : this.ask());
+      if (chosen === this.chosen && !this.again && !this.waiting) this.show(answer);
     } catch (problem) {
       this.problem = problem;
     }
     this.busy = false;
     this.paint();
-    if (this.again) this.fetch();
+    if (this.again) this.fetch(this.undone);
   }
 
-  show({ questions, per_class: perClass, class_id: classId, hidden }) {
+  ask() {
+    const { size: n, classId, order, seen, alike, chosen } = this;
+    const which = { class_id: classId, order, seen, alike: alike?.sample_id ?? null };
+    if (chosen) Object.assign(which, { among: chosen.among, decided: chosen.decided });
+    return this.post('grid', { n, ...which });
+  }
+
+  /** As they were, with their marks. Those that are not to be had any more are left out. */
+  async bringBack({ questions, marks, perClass, hidden }) {
+    const mine = questions.map((question) => question.sample_id);
+    const held = sitting().outbox.pending ? mine : await (this.correcting ? this.stillLabeled(mine) : this.hold(mine));
+    const back = questions.filter((question) => held.includes(question.sample_id));
+    const gone = mine.length - back.length;
+    if (gone) this.say(`Undone. ${number(gone)} ${gone === 1 ? 'image is' : 'images are'} left out: on another screen, or decided, by now.`);
+    return back.length ? { questions: back, marks, per_class: perClass, hidden } : this.ask();
+  }
+
+  /** These instead of what the grid held; those of them that are open. */
+  async hold(sampleIds) {
+    await this.post('release', { sample_ids: sampleIds });
+    return (await this.post('renew', { sample_ids: sampleIds })).held;
+  }
+
+  async stillLabeled(among) {
+    const { classId, order } = this;
+    const { questions } = await this.post('grid', { n: among.length, class_id: classId, order, among, decided: true });
+    return questions.map((question) => question.sample_id);
+  }
+
+  show({ questions, marks, per_class: perClass, class_id: classId, hidden }) {
     Object.assign(this, { questions, perClass, hidden, problem: null });
     this.classId ??= classId;
     this.begun = performance.now();
-    this.marks.show(questions);
+    this.marks.show(questions, marks);
   }
 
   /** The state of the project as the poll brings it: an empty grid asks again when there is something new. */
@@ -154,7 +186,9 @@ class Grid {
       group_id: groupId,
       ...shown(question),
     }));
-    this.groups.push({ operations, classId: this.target() });
+    const { questions, perClass, hidden, chosen, classId, order, alike, alikeAs } = this;
+    const view = { chosen, classId, order, alike, alikeAs };
+    this.groups.push({ operations, questions, marks: this.marks.marks, perClass, hidden, view });
     sitting().outbox.push(...operations);
     this.say(`${number(operations.length)} ${this.correcting ? 'corrected' : 'labeled'}. Backspace takes them back.`);
     this.next();
@@ -166,25 +200,28 @@ class Grid {
     if (this.chosen && (this.perClass[this.classId] ?? 0) <= this.questions.length) this.classId = null; // on to another class
     this.seen = [...this.seen, ...this.questions.map((question) => question.sample_id)].slice(-SEEN);
     this.clear();
-    this.afterwards(() => this.fetch());
+    this.afterwards();
   }
 
   clear() {
+    this.undone = null;
     this.questions = [];
     this.marks.show([]);
     this.paint();
   }
 
   /** Once the answers are on their way and stored, so that the server does not bring them once more. */
-  async afterwards(then) {
+  async afterwards() {
+    if (this.waiting) return;
     this.waiting = true;
     this.paint();
     const { outbox } = sitting();
     for (let waited = 0; outbox.pending && waited < 3000; waited += 50) await new Promise((resolve) => setTimeout(resolve, 50));
     this.waiting = false;
-    then();
+    this.fetch(this.undone);
   }
 
+  /** The newest confirmation is taken back, and its images are in sight again as they were then. */
   undo() {
     const group = this.groups.pop();
     if (!group) return this.say('Nothing to undo in the grid');
@@ -194,12 +231,16 @@ class Grid {
       sample_id: sampleId,
       undoes,
       group_id: groupId,
+      client: this.client, // they come back to the grid
     }));
     sitting().outbox.push(...undos);
     this.say(`Undone: ${number(undos.length)} labels`);
-    if (this.chosen) this.classId = group.classId; // it may have gone on to another class
+    Object.assign(this, group.view);
+    given = this.chosen;
+    keep(given);
     this.clear();
-    this.afterwards(() => this.fetch());
+    this.undone = group;
+    this.afterwards();
   }
 
   /** The class that the images which are not marked get. */

@@ -7,10 +7,11 @@ export class Lasso {
   /**
    * @param plane where the points are
    * @param path the SVG path that shows it
-   * @param chosen called with the points inside, and with null when there are none chosen any more
+   * @param chosen called with the points inside, and with null when there are none chosen any more; with none inside the
+   *   line from before is there again
    */
   constructor(plane, path, chosen) {
-    Object.assign(this, { plane, path, chosen, line: null, drawing: false, circle: null });
+    Object.assign(this, { plane, path, chosen, line: null, before: null, drawing: false, circle: null });
   }
 
   get any() {
@@ -20,6 +21,7 @@ export class Lasso {
   // ---------- by hand ----------
 
   begin(px, py) {
+    if (!this.circle) this.before = this.line;
     this.circle = null;
     this.drawing = true;
     this.last = [px, py];
@@ -45,6 +47,7 @@ export class Lasso {
 
   /** A circle around these pixels, to be moved and sized before it counts. */
   put(px, py) {
+    if (!this.circle) this.before = this.line;
     this.circle = { px, py, radius: Math.min(this.plane.width, this.plane.height) / 8 };
     this.round();
   }
@@ -70,14 +73,21 @@ export class Lasso {
 
   /** What is inside counts. */
   take() {
+    const points = inside(this.line, this.plane);
+    if (!points.length) this.line = this.before;
     this.circle = null;
     this.paint();
-    this.chosen(inside(this.line, this.plane));
+    this.chosen(points);
+  }
+
+  /** Other places: no line is true any more. */
+  forget() {
+    Object.assign(this, { line: null, before: null, drawing: false, circle: null });
+    this.paint();
   }
 
   clear() {
-    Object.assign(this, { line: null, drawing: false, circle: null });
-    this.paint();
+    this.forget();
     this.chosen(null);
   }
 

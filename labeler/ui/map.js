@@ -16,6 +16,7 @@ const GENTLY = 20; // times as long as a look took, at least
 const STEP = 60; // pixels that an arrow moves the map
 const NUDGE = 12; // and the circle that chooses
 const CLOSER = 1.4;
+const TOLD = 4000; // ms
 const REACH = 14; // pixels from a point at which it is meant
 
 let running = null;
@@ -100,8 +101,7 @@ class MapTab {
     this.plane.place(xy, here);
     if (chosen.length && this.lasso.any) {
       const among = new Set(chosen);
-      this.lasso.line = null;
-      this.lasso.paint();
+      this.lasso.forget();
       this.points = Array.from(here).filter((i) => among.has(ids[i]));
     }
     if (point) this.look(ids.indexOf(point), this.point.byKeys);
@@ -213,6 +213,7 @@ class MapTab {
   }
 
   choose(points) {
+    if (points && !points.length) return this.tell('Nothing in there');
     this.points = points;
     if (points) this.aim(false);
     if (!this.data.n) return;
@@ -230,15 +231,20 @@ class MapTab {
   }
 
   hint() {
-    const words = this.lasso.circle
+    const words = this.told ?? this.keys();
+    const box = this.root.querySelector('.map-hint');
+    if (box.textContent !== words) box.textContent = words;
+    box.classList.toggle('told', Boolean(this.told)); // in sight on a small screen, too
+  }
+
+  keys() {
+    return this.lasso.circle
       ? 'Arrows move the circle, + and - size it, Enter chooses, Esc leaves it'
       : this.lassoing
         ? 'Draw around images, or press L once more for a circle to move by keys'
         : this.point?.byKeys
           ? 'Arrows go from image to image, Esc leaves it'
           : 'Drag and wheel, or arrows, + - 0; Enter looks at the image in the middle; Shift and drag, or L, chooses';
-    const box = this.root.querySelector('.map-hint');
-    if (box.textContent !== words) box.textContent = words;
   }
 
   press(event) {
@@ -288,6 +294,18 @@ class MapTab {
     if (this.lassoing) this.aim(false);
     else if (this.point) this.look(null);
     else if (this.points) this.lasso.clear();
+  }
+
+  /** Said where the keys are told, for a moment. */
+  tell(text) {
+    this.say(text);
+    this.told = text;
+    this.hint();
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      this.told = null;
+      this.hint();
+    }, TOLD);
   }
 
   say(text) {

@@ -18,9 +18,9 @@ export class Marks {
     new ResizeObserver(() => this.fit()).observe(box);
   }
 
-  /** Tiles for these questions, without marks. */
-  show(questions) {
-    this.marks = new Map();
+  /** Tiles for these questions, with the marks of those that had some before. */
+  show(questions, marks = new Map()) {
+    this.marks = new Map(questions.map(({ sample_id: id }) => [id, marks.get(id)]).filter(([, mark]) => mark !== undefined));
     this.at = this.anchor = 0;
     this.tiles = questions.map((question) => this.tile(question));
     this.box.replaceChildren(...this.tiles);

@@ -78,7 +78,10 @@ class Holding(Message):
 
 
 class Operation(BaseModel):
-    """One press of a key, with what the screen showed when it was pressed."""
+    """One press of a key, with what the screen showed when it was pressed.
+
+    `client`: the screen of the tab where that is another one than the message's: an undo gives its image back to it.
+    """
 
     uid: Uid
     kind: Literal["label", "skip", "unsure", "flag", "undo"]
@@ -94,6 +97,7 @@ class Operation(BaseModel):
     purpose: Literal["learn", "measure"] = "learn"
     undoes: Uid | None = None
     group_id: Uid | None = None
+    client: Uid | None = None
 
 
 class Commit(Message):
@@ -194,9 +198,10 @@ def _sitting(api: APIRouter, desk: Desk) -> None:
     def commit(body: Commit, request: Request) -> dict[str, Any]:
         name = _same_project_and_name(desk, body.project, request, body.annotator)
         events = [
-            NewEvent(annotator=name, client=body.client, **operation.model_dump()) for operation in body.operations
+            NewEvent(**{"annotator": name, "client": body.client} | operation.model_dump(exclude_none=True))
+            for operation in body.operations
         ]
-        stored, refused = desk.commit(name, body.client, events, own=not may(request, "reviewer"))
+        stored, refused = desk.commit(name, events, own=not may(request, "reviewer"))
         return {"stored": stored, "refused": refused, "counts": desk.counts()}
 
     @api.post("/release")
