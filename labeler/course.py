@@ -14,7 +14,7 @@ from typing import Any
 from labeler.control import control_of
 from labeler.learning import Learning
 from labeler.lookout import Lookout
-from labeler.maps import Mapmaker, first
+from labeler.maps import Mapmaker, first_map
 from labeler.outage import heard
 from labeler.project import Project
 from labeler.published import clear_drafts
@@ -307,7 +307,7 @@ class Course:
                 return
             newest, known = self.report.info["version"], learning.map
             if known is None:
-                known = first(learner.features.components(), newest, learner.step)
+                known = first_map(learner.features.components(), newest, learner.step)
                 learning.put_map(known)
             quiet = time.monotonic() - self.changed_at > QUIET
             if self.mapmaker.is_due(known, learner.step, idle, quiet) and not self._paused():

@@ -74,7 +74,7 @@ def read(files: Path, n: int) -> Map | None:
     return made if made.places.shape == (n, 2) else None
 
 
-def first(features: np.ndarray, version: int, steps: int) -> Map:
+def first_map(features: np.ndarray, version: int, steps: int) -> Map:
     """A map to look at until there is time for a better one. features (N, D)."""
     places, method = at_once(features)
     return Map(places, version, steps, method)

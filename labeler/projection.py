@@ -14,7 +14,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes
 
 from labeler.gentle import give_way
 
@@ -120,6 +119,8 @@ def _components(features: np.ndarray, before: np.ndarray | None) -> np.ndarray:
         turn, radius = i * np.pi * (3 - np.sqrt(5)), np.sqrt(i)
         return np.stack([radius * np.cos(turn), radius * np.sin(turn)], 1).astype(np.float32)
     if before is not None:
+        from scipy.linalg import orthogonal_procrustes  # the page's process reads maps, and makes none
+
         known = np.isfinite(before).all(1)
         rotation, _ = orthogonal_procrustes(places[known], before[known] - before[known].mean(0))
         places = (places @ rotation).astype(np.float32)

@@ -15,9 +15,10 @@ from bench_page import served
 from pages import CHROMIUM, FLAGS, IMAGE, KEYS, on_screen
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from labeler import Project
+from labeler import Project, maps
 from labeler.demo import prepare
 from labeler.live import until
+from labeler.projection import TSNE
 from storage.importers import open_source
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -46,7 +47,7 @@ def main(source: Path, labels: int = 120) -> None:
                 page.wait_for_timeout(REST)
             newest = project.store.last_event_id()
             until(lambda: project.store.newest_version().metrics["learned_event_id"] >= newest, 300, "not learned")
-            until(lambda: any((project.folder / "models").glob("*/map.npz")), 300, "no map")
+            until(lambda: method(project) == TSNE, 300, "no map")  # it is begun once nobody labels
             for name, (tab, scheme, width, height) in PICTURES.items():
                 page = opened(browser, url, scheme, width, height)
                 look(page, tab)
@@ -54,6 +55,13 @@ def main(source: Path, labels: int = 120) -> None:
                 print(DOCS / name, flush=True)
                 page.context.close()
             browser.close()
+
+
+def method(project: Project) -> str | None:
+    """How the map of the newest version was made."""
+    published = project.published()
+    found = published and maps.read(published.folder, len(published.sample_ids))
+    return found.method if found else None
 
 
 def opened(browser: Browser, url: str, scheme: str = "light", width: int = 1440, height: int = 900) -> Page:

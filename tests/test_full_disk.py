@@ -10,7 +10,7 @@ import pytest
 ALONE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 MOUNT = 'mount -t tmpfs -o size=6m none "$1" && exec "$2" -c "$3" "$1"'
 BEGIN = """
-import contextlib, errno, os, subprocess, sys
+import contextlib, errno, io, os, subprocess, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
@@ -136,7 +136,9 @@ p.loop("ann").answer(1, "class 3")
 p.close()
 resized("ro")
 for words in (["status"], ["check"], ["check", "--repair"], ["serve", "--no-browser", "--port", "0"], ["train"]):
-    assert run([words[0], str(folder), *words[1:]]) == 1
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        assert run([words[0], str(folder), *words[1:]]) == 1
+    assert "lies on read-only storage" in told.getvalue(), told.getvalue()
 assert run(["import", str(folder), str(disk / "some.npz")]) == 1
 resized("rw")
 with Project.open(folder) as p:

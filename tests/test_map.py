@@ -16,7 +16,7 @@ from test_grid import publish_beliefs
 from labeler import Project, maps
 from labeler.atlas import KINDS
 from labeler.course import train
-from labeler.maps import Map, Mapmaker, first
+from labeler.maps import Map, Mapmaker, first_map
 from labeler.projection import PCA, PCA_FOR_NOW, TSNE, project
 from labeler.published import MAP, home, prune
 from labeler.ui.app import build
@@ -83,7 +83,7 @@ def test_principal_components_are_turned_to_where_the_points_were() -> None:
 def test_a_map_is_made_by_a_process_of_its_own(tmp_path: Path) -> None:
     told: list[bool] = []
     maker = Mapmaker(tmp_path / "cache", lambda: told.append(True))
-    known = first(three_groups(), version=2, steps=90)
+    known = first_map(three_groups(), version=2, steps=90)
     assert (known.method, known.places.shape) == (PCA_FOR_NOW, (90, 2))
     maker.begin(three_groups(), known, version=3, steps=100)
     assert not maker.is_due(known, 200, idle=True, quiet=True)  # one at a time
@@ -104,7 +104,7 @@ def test_a_map_waits_until_nobody_labels(tmp_path: Path) -> None:
             maker.is_due(known, steps, idle, quiet) for idle, quiet in ((False, False), (False, True), (True, True))
         ]
 
-    for_now = first(three_groups(), version=1, steps=100)
+    for_now = first_map(three_groups(), version=1, steps=100)
     made = Map(for_now.places, 1, 100, TSNE)
     more = made.of(np.arange(90), np.arange(91))  # an image lacks a place
     assert due(for_now, 100) == [False, True, True]
@@ -121,7 +121,7 @@ def test_a_map_that_cannot_be_made_or_is_not_wanted_leaves_nothing(tmp_path: Pat
     maker.begin(np.full((50, 4), np.nan), None, 1, 10)
     maker.wait()
     assert maker.take() is None
-    known = first(three_groups(), 1, 10)
+    known = first_map(three_groups(), 1, 10)
     assert not maker.is_due(known, 10, idle=True, quiet=True)  # the same would fail again
     maker.begin(three_groups(), None, 1, 20)
     maker.close()

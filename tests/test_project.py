@@ -31,6 +31,13 @@ def test_opening_a_project_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
+def test_the_pages_process_starts_without_what_only_a_trainer_needs() -> None:
+    """Each takes seconds to import, and memory for good."""
+    code = "import labeler.ui.app, sys; print(sorted({'torch', 'scipy', 'sklearn', 'openTSNE'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
 def test_a_new_project_opens_with_its_name_and_classes(tmp_path: Path) -> None:
     Project.create(tmp_path / "flowers", ["rose", "tulip"]).close()
     with Project.open(tmp_path / "flowers") as p:
