@@ -169,7 +169,7 @@ class Course:
         # Of the newest version: newest event, acquisition and diversity, class names.
         self.published: tuple[int, tuple[str, float], list[str]] | None = None
         self.changed_at_step = 0
-        self.changed_at = time.monotonic()
+        self.changed_at, self.quiet_after = time.monotonic(), QUIET
         self.history: list[float] = []  # total loss, one entry a step since the last change
 
     def run(self, until_settled: bool) -> bool:
@@ -177,6 +177,8 @@ class Course:
         if self.learning.resume():
             self.say("learning")
         self.learning.sync()
+        if until_settled:
+            self.quiet_after = 0.0  # no page is open that wants the processor
         while not self.report.lost.is_set():
             seen = self.lookout.news
             self._map(idle=False)
@@ -199,7 +201,8 @@ class Course:
             self.say("paused" if paused else "idle")
             if self._outgrown():
                 return True
-            self.lookout.wait(seen)
+            quiet_in = self._quiet_in()
+            self.lookout.wait(seen, quiet_in if quiet_in > 0 else None)  # a map may be due by then
         raise Lost(TAKEN_OVER)
 
     def _paused(self) -> bool:
@@ -309,11 +312,14 @@ class Course:
             if known is None:
                 known = first_map(learner.features.components(), newest, learner.step)
                 learning.put_map(known)
-            quiet = time.monotonic() - self.changed_at > QUIET
-            if self.mapmaker.is_due(known, learner.step, idle, quiet) and not self._paused():
+            if self.mapmaker.is_due(known, learner.step, idle, quiet=self._quiet_in() <= 0) and not self._paused():
                 self.mapmaker.begin(learner.features.components(), known, newest, learner.step)
         except OSError:
             log.exception("The map could not be made or written.")
+
+    def _quiet_in(self) -> float:
+        """Seconds until nobody is taken to be labeling, if no label comes; not above 0 when that is so."""
+        return self.changed_at + self.quiet_after - time.monotonic()
 
     def _last_map(self) -> None:
         """What is being made is waited for: nobody comes to publish it later."""

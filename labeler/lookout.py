@@ -52,10 +52,10 @@ class Lookout(threading.Thread):
             self.news += 1
             self._changed.notify_all()
 
-    def wait(self, seen: int) -> None:
-        """Sleep until `news` is no longer `seen`."""
+    def wait(self, seen: int, seconds: float | None = None) -> None:
+        """Sleep until `news` is no longer `seen`, so many seconds at most."""
         with self._changed:
-            self._changed.wait_for(lambda: self.news != seen)
+            self._changed.wait_for(lambda: self.news != seen, seconds)
 
 
 def _pause(since: float) -> float:

@@ -97,10 +97,10 @@ class Mapmaker:
         return self._process is not None
 
     def is_due(self, known: Map, steps: int, idle: bool, quiet: bool) -> bool:
-        """Whether to begin one. `quiet`: nobody labels; `idle`: nor is there anything to learn."""
+        """Whether to begin one. `quiet`: nobody labels; `idle`: nor is there anything to learn, so any step is worth one."""
         if self.busy or steps == self._tried:
             return False
-        if not (quiet or idle):
+        if not quiet:
             return steps >= GROWTH_MEANWHILE * known.steps
         lacks = known.method == PCA_FOR_NOW or not np.isfinite(known.places).all()
         return lacks or (steps > known.steps if idle else steps >= GROWTH * known.steps)

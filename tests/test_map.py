@@ -2,6 +2,7 @@
 these would flatter."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from conftest import wait_for
 from fastapi.testclient import TestClient
 from pages import CLASSES, IGNORE_UNCLOSED, collect_unclosed, small_project
 from test_grid import publish_beliefs
+from test_lookout import at_work, rests
 
 from labeler import Project, maps
 from labeler.atlas import KINDS
@@ -100,6 +102,7 @@ def test_a_map_waits_until_nobody_labels(tmp_path: Path) -> None:
     maker = Mapmaker(tmp_path / "cache", lambda: None)
 
     def due(known: Map, steps: int) -> list[bool]:
+        assert maker.is_due(known, steps, idle=True, quiet=False) == maker.is_due(known, steps, False, False)
         return [
             maker.is_due(known, steps, idle, quiet) for idle, quiet in ((False, False), (False, True), (True, True))
         ]
@@ -128,6 +131,28 @@ def test_a_map_that_cannot_be_made_or_is_not_wanted_leaves_nothing(tmp_path: Pat
     assert not maker.busy
     assert maker.is_due(known, 20, idle=False, quiet=True)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(("quiet", "method"), [(1000.0, PCA_FOR_NOW), (0.5, TSNE)])
+def test_a_trainer_at_rest_waits_until_nobody_has_labeled_for_a_while(
+    quiet: float, method: str, digit_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the warm-up there is nothing to learn, and somebody is about to give the first label."""
+    monkeypatch.setattr("labeler.course.QUIET", quiet)
+    p = digit_project
+    p.store.set_setting("map", True)
+
+    def how() -> str | None:
+        published = p.published()
+        found = published and maps.read(published.folder, len(published.sample_ids))
+        return found.method if found else None
+
+    with at_work(p):
+        wait_for(lambda: how() and rests(p))
+        if method == PCA_FOR_NOW:
+            time.sleep(1)  # it would have begun by now
+            assert not list((p.folder / "cache").glob(f"{maps.DRAFT}*"))
+        wait_for(lambda: how() == method)
 
 
 def test_training_makes_a_map_and_every_version_after_it_has_it(digit_project: Project) -> None:
