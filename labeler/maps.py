@@ -97,7 +97,7 @@ class Mapmaker:
         return self._process is not None
 
     def is_due(self, known: Map, steps: int, idle: bool, quiet: bool) -> bool:
-        """Whether to begin one. `quiet`: nobody labels; `idle`: nor is there anything to learn, any step is worth one."""
+        """Whether to begin one. `quiet`: nobody labels; `idle`: nor is there anything to learn, a step is enough."""
         if self.busy or steps == self._tried:
             return False
         if not quiet:
