@@ -174,6 +174,6 @@ def test_a_dialog_opens_over_whichever_tab_is_in_sight(visit: Visitors) -> None:
     expect(page.get_by_label("How many")).to_be_focused()
     page.keyboard.press("Escape")
     page.locator(".open-help").click()
-    expect(page.locator(".help h2")).to_have_text("Keyboard")
+    expect(page.locator(".help h2")).to_have_text("Keyboard: Learning")
     page.get_by_role("button", name="Change keys").click()
     expect(page.locator(".remap")).to_be_visible()

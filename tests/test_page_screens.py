@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from pages import (
     AWAY,
     CLASSES,
@@ -55,6 +56,7 @@ def test_an_image_given_back_by_others_arrives_on_an_empty_screen(tmp_path: Path
             expect(page.locator(IMAGE)).to_be_visible(timeout=10_000)
             page.keyboard.press("2")
         expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
+        expect(page.locator(".stage-message code")).to_have_text(f"labeler export {project.folder} labels.csv")
         visit.close()
         assert project.store.labels() == {1: 1, 2: 2, 3: 2}
 
@@ -155,7 +157,7 @@ def test_a_phone_shows_the_whole_reason_more_classes_and_a_help_about_taps(tmp_p
         )
         assert any(abs(pixels) < 10 for pixels in ends), "a row is cut in its middle, so that one sees there are more"
         page.locator(".open-help").tap()
-        expect(page.locator(".help h2")).to_have_text("What to tap")
+        expect(page.locator(".help h2")).to_have_text("What to tap: Label")
         expect(page.locator(".help kbd")).to_have_count(0)
         page.locator(".help .close").tap()
         page.locator(".hints").tap()
@@ -180,3 +182,59 @@ def test_actual_pixels_of_a_large_image_start_at_its_centre(tmp_path: Path, brow
     assert image["width"] == 2000
     for start, length in (("x", "width"), ("y", "height")):
         assert abs(view[start] + view[length] / 2 - image[start] - image[length] / 2) < 12, "scroll bars aside"
+
+
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (720, 450)], ids=["phone held sideways", "zoomed to 200 %"])
+def test_in_a_low_window_the_image_stands_beside_the_answers_and_nothing_scrolls(
+    tmp_path: Path, browser: Browser, width: int, height: int
+) -> None:
+    with small_project(tmp_path / "project", n=60) as project, served(project) as address:
+        publish_version(project, 1)
+        visit = Visitors(browser, address)
+        page = visit(width=width, height=height)
+        assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+            width,
+            height,
+        ]
+        image, side = page.locator(".stage-view").bounding_box(), page.locator(".side").bounding_box()
+        assert image is not None
+        assert side is not None
+        assert image["width"] > 300
+        assert image["height"] > 150
+        assert image["x"] + image["width"] <= side["x"], "side by side"
+        for place in (".class >> nth=0", ".act-flag", ".save", ".open-help"):
+            box = page.locator(place).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0, place
+            assert box["x"] + box["width"] <= width, place
+            assert box["y"] + box["height"] <= height, place
+        page.keyboard.press("g")
+        guide = page.locator(".guide").bounding_box()
+        assert guide is not None
+        assert image["x"] < guide["x"], "between the image and the answers"
+        assert guide["y"] + guide["height"] <= height
+        press(page, "1")
+        all_saved(page)
+        visit.close()
+
+
+def test_the_help_tells_the_keys_of_the_screen_in_sight(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "project", n=60) as project, served(project) as address:
+        publish_version(project, 1)
+        visit = Visitors(browser, address)
+        page = visit()
+        told = []
+        for tab in ("Label", "Grid", "Map", "Imagine", "Learning", "Classes", "Review"):
+            page.get_by_role("tab", name=tab).click()
+            page.keyboard.press("?")
+            expect(page.locator(".help h2")).to_have_text(f"Keyboard: {tab}")
+            told.append(page.locator(".help dl").inner_text())
+            page.keyboard.press("?")
+            expect(page.locator("dialog.help")).to_be_hidden()
+        assert len(set(told)) == 7
+        assert "one group, undone as one" in told[1]
+        page.get_by_role("tab", name="Grid").click()
+        page.locator(".grid-tiles").focus()
+        page.keyboard.press("?")
+        expect(page.locator(".help h2")).to_have_text("Keyboard: Grid")
+        visit.close()

@@ -36,6 +36,7 @@ HEAD = """
 <link rel="stylesheet" href="/labeler/ui/manage.css">
 <link rel="stylesheet" href="/labeler/ui/one.css">
 <link rel="stylesheet" href="/labeler/ui/review.css">
+<link rel="stylesheet" href="/labeler/ui/low.css">
 <link rel="modulepreload" href="/labeler/ui/header.js">
 <link rel="modulepreload" href="/labeler/ui/canvas.js">
 <meta name="viewport" content="width=device-width, initial-scale=1">

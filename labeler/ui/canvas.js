@@ -4,13 +4,14 @@ import { Answers } from './answers.js';
 import { bus, call, firstState, state, tell } from './api.js';
 import { Classes } from './classes.js';
 import { Controls } from './controls.js';
-import { askName, help } from './dialogs.js';
+import { askName } from './dialogs.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
 import { Film } from './film.js';
 import { Find } from './find.js';
 import { Sitting } from './goal.js';
 import { Guide } from './guide.js';
+import { help } from './help.js';
 import { claim, Keep } from './holder.js';
 import { Keys, shown } from './keys.js';
 import { Outbox } from './outbox.js';
@@ -21,6 +22,7 @@ import { Server } from './server.js';
 import { Sketches } from './sketches.js';
 import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
+import { inSight } from './tabs.js';
 import { Wishes } from './wishes.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
@@ -288,8 +290,9 @@ class Canvas {
     if (this.question || this.replaced) return;
     const { away, counts, elsewhere, waiting } = this;
     const narrowed = this.narrowed && this.wishes.narrows;
-    const told = { away, counts, elsewhere, waiting, narrowed, pending: this.outbox.pending, asked: this.queue.empty, folder: state().folder };
-    this.stage.say(...emptyWords(told));
+    const { folder, role } = state();
+    const told = { away, counts, elsewhere, waiting, narrowed, folder, pending: this.outbox.pending, asked: this.queue.empty };
+    this.stage.say(...emptyWords({ ...told, exports: role === null || role === 'admin' }));
     this.root.querySelector('.stage-message .lift').hidden = !narrowed || this.away || !this.queue.empty || this.counts.open === 0;
   }
 
@@ -405,7 +408,8 @@ class Canvas {
   }
 
   openHelp() {
-    help(this.root, (name) => shown(this.keys.of.get(name)));
+    const focus = () => this.root.offsetParent && this.root.focus({ preventScroll: true });
+    help(inSight(), (name) => shown(this.keys.of.get(name)), focus);
   }
 
   say(text) {

@@ -70,7 +70,6 @@ export class Controls {
     if (shiftKey && Object.hasOwn(PAN, key)) return () => zoom.pan(...PAN[key]);
     const fixed = {
       ' ': () => this.act('skip'),
-      '?': () => canvas.openHelp(),
       '/': () => canvas.find.open(),
       '+': () => zoom.step(1),
       '=': () => zoom.step(1),

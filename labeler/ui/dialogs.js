@@ -1,45 +1,7 @@
-// The dialogs of the labeling screen: who is labeling, signing in again, and the keys (or taps).
+// The dialogs of the labeling screen: who is labeling, signing in again, a goal.
 
 import { bus, call, poll } from './api.js';
 import { element } from './dom.js';
-
-/** @param of what key an action has (keys.js) */
-const keyRows = (of) => [
-  [['1', '…', '9', '0', 'A', '…'], 'Label with that class, and on to the next image'],
-  [['/'], 'Find a class by its name; Enter labels'],
-  [['Enter'], "Accept the model's guess (shows it first while hints are hidden)"],
-  [['Backspace'], 'Undo: the image you answered last comes back'],
-  [['Space', of('skip')], 'Skip'],
-  [[of('unsure')], 'Unsure: somebody should look again'],
-  [[of('flag')], 'Flag: something is wrong with the image'],
-  [[of('hints')], "Show or hide the model's hints"],
-  [[of('queue')], 'What is asked next: only a class, newest first; pause training'],
-  [[of('guide')], 'Show or hide what the classes mean, with examples'],
-  [[of('example')], 'The answered image in sight as an example of its class'],
-  [['←', '→'], 'Back through your answers, and forward; a class key corrects'],
-  [['+', '-', of('zoom')], 'Nearer, farther; actual pixels or fitted. Wheel and drag do it too'],
-  [['Shift', '←', '…'], 'Move over an image that is larger than the stage'],
-  [[',', '.'], 'Darker, brighter; with Shift less and more contrast'],
-  [['Esc'], 'Back to the queue; the whole image in its own light'],
-  [['?'], 'This help'],
-];
-
-const TAPS = [
-  ['A class', 'Label with that class, and on to the next image'],
-  ['Undo', 'The image you answered last comes back'],
-  ['Skip', 'Leave this image out'],
-  ['Unsure', 'Somebody should look again'],
-  ['Flag', 'Something is wrong with the image'],
-  ['Hints', "Show or hide the model's hints"],
-  ['Guide', 'What the classes mean, with examples'],
-  ['Find', 'A class by a part of its name'],
-  ['Asked by', 'What is asked next: only a class, newest first; pause training'],
-  ['Two fingers', 'Look closer; one finger moves the image'],
-  ['The ring', 'A goal for this sitting'],
-  ['A small picture', 'That answer again; tap a class to correct it'],
-  ['Your name', 'Another person sits down'],
-];
-const TOUCH = matchMedia('(hover: none), (pointer: coarse)');
 
 /** True where a key belongs to what has the focus: a field, a menu, an open dialog. */
 export function isTyping(target) {
@@ -50,34 +12,6 @@ export function isTyping(target) {
 
 /** The dialogs stand beside the header, so that they open over any tab: one in a tab that is not in sight would hold up all. */
 export const dialogOf = (name) => document.querySelector(`#lab-header dialog.${name}`);
-
-export function help(root, of) {
-  const dialog = dialogOf('help');
-  if (dialog.open) return;
-  const rows = TOUCH.matches
-    ? TAPS.map(([place, text]) => [element('dt', 'tap', place), text])
-    : keyRows(of).map(([keys, text]) => [keysOf(keys.filter(Boolean)), text]);
-  dialog.querySelector('h2').textContent = TOUCH.matches ? 'What to tap' : 'Keyboard';
-  dialog.querySelector('dl').replaceChildren(...rows.flatMap(([term, text]) => [term, element('dd', '', text)]));
-  dialog.querySelector('.close').textContent = TOUCH.matches ? 'Close' : 'Esc';
-  dialog.querySelector('.close').onclick = () => dialog.close();
-  dialog.onclick = (event) => {
-    if (event.target === dialog) dialog.close(); // beside the box
-  };
-  dialog.onkeydown = (event) => {
-    if (event.key !== '?') return;
-    event.preventDefault();
-    dialog.close();
-  };
-  dialog.onclose = () => root.focus({ preventScroll: true });
-  dialog.showModal();
-}
-
-function keysOf(keys) {
-  const term = element('dt');
-  term.append(...keys.map((key) => (key === '…' ? element('span', '', '…') : element('kbd', '', key))));
-  return term;
-}
 
 /** Asks for a goal of the sitting; `set(unit, n)` is called with what was chosen, n 0 for none. */
 export function askGoal(root, goal, set) {

@@ -6,9 +6,9 @@ import { number } from './dom.js';
  * [title, text, command to type]
  * @param told away: the server does not answer; counts of the project; pending: answers not stored yet; asked: the
  *   newest refill brought nothing; narrowed: this person asked for some images only; elsewhere: open images others hold; waiting: answered by this person, to be answered
- *   by others; folder: the project's, as a command takes it
+ *   by others; exports: this person may; folder: the project's, as a command takes it
  */
-export function emptyWords({ away, counts, pending, asked, narrowed, elsewhere, waiting, folder }) {
+export function emptyWords({ away, counts, pending, asked, narrowed, elsewhere, waiting, exports, folder }) {
   const project = /^[\w./-]+$/.test(folder) ? folder : `"${folder}"`;
   if (away) return ['The server cannot be reached', `${kept(pending)}If it has stopped, start it again:`, `labeler serve ${project}`];
   if (counts.pool + counts.measure === 0) {
@@ -16,14 +16,16 @@ export function emptyWords({ away, counts, pending, asked, narrowed, elsewhere, 
   }
   if (!asked) return ['Getting the next images…', ''];
   if (pending) return ['Storing your last answers…', ''];
-  if (counts.open === 0) return ['Everything is answered', DONE];
+  if (counts.open === 0 && !exports) return ['Everything is answered', DONE];
+  if (counts.open === 0) return ['Everything is answered', `${DONE} The labels leave as a data set:`, `labeler export ${project} labels.csv`];
   if (narrowed) return ['Nothing is left among what you asked for', NARROWED];
   if (elsewhere) return ['The rest is on other screens', ELSEWHERE];
   if (waiting) return ['You have answered everything you are asked', others(waiting)];
   return ['Getting the next images…', ''];
 }
 
-const DONE = 'Every image has an answer. Arrow keys go back through yours; new images appear here by themselves.';
+const DONE =
+  'Every image has an answer. Arrow keys go back through yours, the tab Grid corrects many at once; new images appear here by themselves.';
 const ELSEWHERE =
   'Other people or tabs hold the last open images. They come here when they are given back, two minutes after a browser has gone without a word.';
 

@@ -1,6 +1,7 @@
 // The header: project, progress, pace, save state, trainer, accuracy. It shows what the poll and the canvas tell.
 
 import { firstState, hear, tell } from './api.js';
+import { isTyping } from './dialogs.js';
 import { accuracyText, element, number } from './dom.js';
 import { followTabs } from './tabs.js';
 
@@ -29,8 +30,17 @@ export async function start(host) {
   hear('goal', (goal) => showGoal($('.open-goal'), goal));
   $('.open-goal').addEventListener('click', () => tell('ask-goal'));
   $('.open-help').addEventListener('click', () => tell('help'));
+  document.addEventListener('keydown', askHelp);
   $('.person').addEventListener('click', () => tell('rename'));
   show($, await firstState());
+}
+
+/** ? opens the help of the screen in sight, in a list of images too. */
+function askHelp(event) {
+  const inList = event.target.matches?.('[role=listbox]') && !document.querySelector('dialog[open]');
+  if (event.key !== '?' || event.defaultPrevented || event.ctrlKey || event.metaKey || (!inList && isTyping(event.target))) return;
+  event.preventDefault();
+  tell('help');
 }
 
 function show($, known) {

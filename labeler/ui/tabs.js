@@ -14,6 +14,12 @@ export function followTabs() {
   show();
 }
 
+/** The tab in sight: { name, title }. */
+export function inSight() {
+  const tab = tabs().find((one) => one.getAttribute('aria-selected') === 'true');
+  return { name: nameOf(tab), title: tab.textContent.trim() };
+}
+
 /** Goes to the tab of this name, as a click on it does. */
 export const openTab = (name) => tabs().find((one) => nameOf(one) === name)?.click();
 
