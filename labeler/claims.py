@@ -268,6 +268,7 @@ def plot(path: Path, rows: Sequence[Row], floor: dict[str, float], n_all: int) -
         counts = sorted({r["labels"] for r in rows})
         apart = [n for n, after in pairwise(counts) if after > 1.5 * n] + counts[-1:]
         axes.set_xscale("symlog", linthresh=10)
+        axes.set_xlim(counts[0] - 1, 1.5 * counts[-1])
         axes.set_xticks(apart, [_labels(n, n_all) for n in apart], rotation=30, ha="right", fontsize="small")
         axes.minorticks_off()
         axes.set(title=title, xlabel="labels")

@@ -3,6 +3,7 @@
 Label propagation of Zhou et al. 2004 on a symmetric kNN graph with weights cos^4 (Iscen et al. 2019).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -123,12 +124,17 @@ class Spread:
 
 
 def spread(
-    graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, before: Spread | None = None, steps: int = 30
+    graph: Graph,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    before: Spread | None = None,
+    steps: int | None = None,
 ) -> Spread:
     """Labels of the nodes in `rows` over the graph; what `before` holds of the same graph is not done again.
 
-    F <- .99 S F + .01 Y, where the labels of a class share one unit of Y between them: a class that was asked about
-    often, because it is hard, must not win by the number of its labels.
+    F <- .99 S F + .01 Y, `steps` times (None: `walk_length`), where the labels of a class share one unit of Y between
+    them: a class that was asked about often, because it is hard, must not win by the number of its labels.
     """
     of_class = tuple(np.sort(rows[labels == k]).tobytes() for k in range(n_classes))
     f = np.zeros((len(graph.positions), n_classes), np.float32)
@@ -141,13 +147,23 @@ def spread(
         mine = np.frombuffer(of_class[k], rows.dtype)
         y[mine, column] = 1 / max(len(mine), 1)
     new = y
-    for _ in range(steps):
+    for _ in range(walk_length(len(graph.positions)) if steps is None else steps):
         new = 0.99 * (graph.affinity @ new) + 0.01 * y
     f[:, changed] = new
     return Spread(f, of_class)
 
 
-def propagate(graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int = 30) -> np.ndarray:
+def walk_length(n: int) -> int:
+    """How many edges a label walks in a graph of n nodes: in a small one, further is into other classes.
+
+    By the root of n, as measured from 400 nodes (4 steps) to 20,000 (30); docs/decisions/0041.
+    """
+    return min(30, max(4, round(0.21 * math.sqrt(n))))
+
+
+def propagate(
+    graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int | None = None
+) -> np.ndarray:
     """probs (n, C) of every node, from the `labels` of the nodes in `rows`; see `spread`."""
     return spread(graph, rows, labels, n_classes, steps=steps).probs
 

@@ -72,12 +72,7 @@ class Ridge:
         return Head(scale * head.weight, scale * head.bias)
 
 
-def agreed(graph_probs: np.ndarray, network_probs: np.ndarray, taught: float = 0.0) -> np.ndarray:
-    """What two beliefs (n, C) about the same nodes come to, (n, C).
-
-    Their geometric mean, sure only where both are (Hinton 2002, eq. 1); by the share `taught` their arithmetic mean,
-    which is less sure: a network that the graph has taught agrees with its mistakes as well.
-    """
+def agreed(graph_probs: np.ndarray, network_probs: np.ndarray) -> np.ndarray:
+    """What two beliefs (n, C) about the same nodes come to, (n, C): sure only where both are (Hinton 2002, eq. 1)."""
     both = np.sqrt(graph_probs.clip(1e-6) * network_probs.clip(1e-6))
-    both /= both.sum(1, keepdims=True)
-    return (both + taught * ((graph_probs + network_probs) / 2 - both)).astype(np.float32)
+    return (both / both.sum(1, keepdims=True)).astype(np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from scipy import sparse as sp
 from sklearn.datasets import load_digits
 
 from model import ACQUISITIONS, acquisition, graph, scores
@@ -117,6 +118,15 @@ def test_one_label_a_group_names_the_whole_group() -> None:
     found = graph.propagate(g, np.array([3, 70, 150]), np.array([0, 1, 2]), 3)
     assert (found.argmax(1) == which).all()
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+
+
+def test_a_label_walks_further_where_there_are_more_images() -> None:
+    lengths = [graph.walk_length(n) for n in (2, 400, 1200, 4000, 20_000, 10**6)]
+    assert lengths == [4, 4, 7, 13, 30, 30]
+    chain = sp.diags([0.5, 0.5], [-1, 1], shape=(400, 400)).tocsr()
+    g = replace(clusters()[0], positions=np.arange(400), affinity=chain)
+    reached = np.flatnonzero(graph.spread(g, np.array([200]), np.array([0]), 1).f[:, 0])
+    assert (reached.min(), reached.max()) == (196, 204)
 
 
 def test_propagation_converges_to_its_closed_form() -> None:
