@@ -215,7 +215,17 @@ class Learner:
             return False
         self.steps_with = {i: self.steps_with.get(i, 0) if self.labels.get(i) == y else 0 for i, y in labels.items()}
         self.labels, self._changed = labels, True
+        if not labels:
+            self._forget_classes()
         return True
+
+    def _forget_classes(self) -> None:
+        """No label is left, so that no term would take back what the classification layer learned from them."""
+        for layer in (self.vae.classifier, self.ema.classifier):
+            for parameter in layer.parameters():
+                parameter.data.zero_()
+                self.optimizer.state.pop(parameter, None)
+        self.confidence.fill_(1 / self.n_classes)
 
     def count_as_learned(self, positions: set[int]) -> None:
         """The present labels of these were in the batches of the network that this learner goes on from."""

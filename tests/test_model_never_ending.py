@@ -56,6 +56,13 @@ def test_corrected_labels_are_unlearned(arm, truth, from_the_start):
     assert not (said == list(wrong_ones.values())).any()
 
 
+def test_when_the_last_label_is_taken_back_nothing_is_known_of_any_class(arm, truth):
+    wrong = {i: (y + 1) % 10 for i, y in truth.items()}
+    _, learner = arm(wrong, {})
+    assert learner.as_model([str(k) for k in range(10)]).predict_proba(learner.images).max() < 0.2
+    assert arm(wrong, {}, truth)[0] > arm(wrong, wrong)[0] + 0.3
+
+
 def test_labels_that_come_in_portions_end_where_all_at_once_do(arm, truth, from_the_start):
     first = {i: truth[i] for i in range(LABELED // 3)}
     assert abs(arm(first, truth, truth)[0] - from_the_start) < MARGIN

@@ -35,11 +35,11 @@ WHITE = [255, 255, 255]
 SIDE = 10  # images in a row and in a column of the map
 
 
-def put_map(p: Project, version: int = 1) -> None:
+def put_map(p: Project, version: int = 1, side: float = SIDE - 1, method: str = TSNE) -> None:
     """A square of images, the first one below on the left."""
     n = len(p.store.sample_ids())
     places = np.stack([np.arange(n) % SIDE, np.arange(n) // SIDE], 1).astype(np.float32)
-    maps.write(home(p.folder, version), Map(places, version, 10, TSNE))
+    maps.write(home(p.folder, version), Map(places * side / (SIDE - 1), version, 10, method))
 
 
 @pytest.fixture(scope="module")
@@ -309,6 +309,26 @@ def test_new_labels_and_a_new_map_come_by_themselves(tmp_path: Path, browser: Br
         expect(page.locator(".map-empty")).to_be_hidden()
         p.loop("ben").answer(1, "class 5")
         expect(page.locator('.map-entry[data-code="5"]')).to_have_text("class 51", timeout=10_000)
+        visit.close()
+
+
+def test_a_map_of_another_kind_or_size_is_in_sight_when_it_takes_the_place_of_one(
+    tmp_path: Path, browser: Browser
+) -> None:
+    with small_project(tmp_path / "new", n=SIDE * SIDE) as p, served(p) as address:
+        publish_version(p, 1, labels=2)
+        put_map(p, method="PCA")
+        visit = Visitors(browser, address)
+        page = visit()
+        open_map(page)
+        for version, side, zooms in ((2, 900.0, 3), (3, 30.0, 0)):  # looked at closely, or all of it in sight
+            for _ in range(zooms):
+                page.keyboard.press("+")
+            publish_version(p, version, labels=2)
+            put_map(p, version, side)
+            expect(page.locator(".map-note")).to_contain_text(f"version {version}", timeout=15_000)
+            page.mouse.move(*at(page, 45))
+            expect(page.locator(".map-card")).to_be_visible()
         visit.close()
 
 

@@ -412,8 +412,9 @@ class Canvas {
     help(inSight(), (name) => shown(this.keys.of.get(name)), focus);
   }
 
-  say(text) {
+  /** @param ms how long it stays in sight, where it must not be missed */
+  say(text, ms = 0) {
     this.root.querySelector('.lab-say').textContent = text;
-    this.stage.flash(text);
+    this.stage.flash(text, null, ms);
   }
 }

@@ -98,7 +98,8 @@ class MapTab {
     const [point, chosen] = [this.point && this.was[this.point.i], this.choice.ids];
     this.was = ids;
     this.plane.resize();
-    this.plane.place(xy, here);
+    this.plane.place(xy, here, places.method !== this.method);
+    this.method = places.method;
     if (chosen.length && this.lasso.any) {
       const among = new Set(chosen);
       this.lasso.forget();

@@ -21,14 +21,14 @@ export class Plane {
     });
   }
 
-  /** @param xy Float32Array of x, y, x, y ...; @param here the points that have a place */
-  place(xy, here) {
-    const first = !this.n;
+  /** @param xy Float32Array of x, y, x, y ...; @param here the points that have a place; @param other whether the places before meant something else */
+  place(xy, here, other) {
+    const whole = !this.n || other || this.isWhole();
     Object.assign(this, { xy, n: here.length });
     const [xs, ys] = [0, 1].map((axis) => ends(xy, here, axis));
     this.box = { left: xs[0], right: xs[1], bottom: ys[0], top: ys[1] };
     this.brush.places(xy);
-    if (first) this.fit();
+    if (whole) this.fit();
     else this.draw();
   }
 

@@ -4,6 +4,7 @@ import { beacon, call, pollSoon, Refused, state, tell } from './api.js';
 import { askName, askPassword } from './dialogs.js';
 
 const LAST = 100; // operations that fit into a beacon, which takes 64 kB
+const REFUSED = 6000; // ms that a refused answer is told
 const TRUST = 5000; // ms that a state may have been on its way
 
 export class Server {
@@ -56,7 +57,7 @@ export class Server {
     for (const { uid: operation, reason, again } of answer.refused) {
       canvas.takeBack(operation, again);
       tell('refused', { uid: operation, reason });
-      canvas.say(`An answer could not be stored: ${reason}`);
+      canvas.say(`An answer could not be stored: ${reason}${again ? ' Its image is asked again.' : ''}`, REFUSED);
     }
     for (const { sample_id: sampleId } of operations) canvas.keep.drop(`question.${sampleId}`);
     if (canvas.outbox.pending === operations.length) canvas.trust(answer.counts);

@@ -10,6 +10,7 @@ export class Stage {
     this.frame = root.querySelector('.stage-image');
     this.message = root.querySelector('.stage-message');
     this.cue = root.querySelector('.stage-cue');
+    this.saidUntil = 0;
     this.question = null;
     this.shownAt = 0;
     this.zoom = new Zoom(this.view, this.frame, () => this.showZoom());
@@ -104,13 +105,15 @@ export class Stage {
     this.message.hidden = false;
   }
 
-  /** A short word over the image: what the last key did. */
-  flash(text, colour = null) {
+  /** A short word over the image: what the last key did. `ms`: a longer one, which no other takes the place of. */
+  flash(text, colour = null, ms = 0) {
+    if (!ms && performance.now() < this.saidUntil) return;
+    this.saidUntil = performance.now() + ms;
     this.cue.lastElementChild.textContent = text;
     this.cue.firstElementChild.hidden = !colour;
     this.cue.style.setProperty('--c', colour);
     this.cue.classList.add('on');
     clearTimeout(this.flashing);
-    this.flashing = setTimeout(() => this.cue.classList.remove('on'), 650);
+    this.flashing = setTimeout(() => this.cue.classList.remove('on'), ms || 650);
   }
 }
