@@ -18,13 +18,15 @@ export class Refused extends Error {
   }
 }
 
-/** Answer of a route as JSON. Throws Refused with the server's sentence, or the network's own error. */
+/** Answer of a route as JSON. Throws Refused with the server's sentence, or an Error that says why there is none. */
 export async function call(path, body) {
   const request = { signal: AbortSignal.timeout(TIMEOUT), cache: 'no-store' };
   if (body !== undefined) {
     Object.assign(request, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
   }
-  const response = await fetch(BASE + path, request);
+  const response = await fetch(BASE + path, request).catch(({ name }) => {
+    throw new Error(name === 'TimeoutError' ? 'The server takes too long to answer.' : 'The server cannot be reached for now.');
+  });
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));
   throw new Refused(response.status, typeof problem.detail === 'string' ? problem.detail : `The server answered ${response.status}.`);

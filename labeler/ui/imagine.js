@@ -106,7 +106,8 @@ class Imagine {
   marks() {
     const marks = this.versions.map((version, i) => {
       const mark = element('li', i === this.versions.length - 1 ? 'last' : '');
-      mark.append(element('span', '', number(version.labels)));
+      const same = version.labels === this.versions[i - 1]?.labels; // said once
+      mark.append(element('span', '', same ? '' : number(version.labels)));
       return mark;
     });
     this.$('.imagine-slider ol').replaceChildren(...marks);
