@@ -11,7 +11,8 @@ from model.graph import Graph
 from model.head import Head, Ridge
 
 EQUAL_SAY = 20  # labels a class at which the layer that learns by gradient steps counts as much as the graph
-SURER = 1.5  # power of the graph's probabilities: a walk over it ends in more classes than an image may be of
+SURER = 0.5  # added to the power of the graph's probabilities, whose walk ends in more classes than an image may be of
+WELL_SPREAD = 10  # labels a class at which it is added in full: of fewer, more lie far from any image like them
 
 
 class Instant:
@@ -45,7 +46,8 @@ class Instant:
         classes = (graph.sharpened(spread_probs) + min(say, 1) * self._network_probs).argmax(1)
         classes[rows[inside]] = known[inside]
         head = self._ridge.fit(torch.from_numpy(classes).to(self.h.device), self.n_classes)
-        believed = (1 - share) * graph.sharpened(spread_probs, SURER) + share * self._network_probs
+        power = 1 + SURER * min(1, len(labels) / (WELL_SPREAD * self.n_classes))
+        believed = (1 - share) * graph.sharpened(spread_probs, power) + share * self._network_probs
         expected = torch.from_numpy(believed).to(self.h.device)
         head = self._ridge.calibrated(head, expected)
         self.head = self._ridge.calibrated(head.mixed_with(self.network, share), expected)
