@@ -71,6 +71,22 @@ def test_names_are_shown_when_asked_for(visit: Visitors) -> None:
     expect(page.locator(".review-agreement")).to_contain_text("On 4 images")
 
 
+def test_a_persons_own_keys_are_shown_and_decide(project: Project, visit: Visitors) -> None:
+    own = {"class:1": "u", "class:2": "", "class:3": "n", "unsure": "2", "skip": "k"}
+    project.store.set_setting("keys of eve", own)
+    page = review(visit("eve"))
+    image = page.locator(".review-image img")
+    expect(page.locator(".review-class kbd")).to_have_text(["U", "", "N"])
+    expect(page.locator(".review-action").filter(has_text="Unsure").locator("kbd")).to_have_text("2")
+    for key, next_one in (("u", "2"), ("1", "2"), ("n", "3"), ("k", "4"), ("2", None)):
+        page.keyboard.press(key)
+        if next_one:
+            expect(image).to_have_attribute("data-sample-id", next_one)
+    expect(page.locator(".review-empty")).to_contain_text("The rest you left open")
+    events = [(e.kind, e.sample_id, e.class_id) for e in project.store.events(annotator="eve")]
+    assert events == [("label", 1, 1), ("label", 2, 3), ("unsure", 4, None)]
+
+
 def test_agreement_is_told_as_of_a_moment(project: Project, visit: Visitors) -> None:
     visit.allowed = ("Failed to load resource",)  # of what is refused
     page = review(visit("eve"))

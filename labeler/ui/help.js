@@ -63,12 +63,12 @@ const KEYS = {
     [['Alt', '↑'], 'Move the class up, with ↓ down'],
     [['Ctrl', 'Enter'], 'In the guideline: save it'],
   ],
-  review: () => [
+  review: (of) => [
     [['Enter'], 'Decide as most people said'],
     [CLASSES, 'Decide for that class'],
-    [['U'], 'Unsure'],
-    [['F'], 'Flag'],
-    [['Space', 'S'], 'Leave it open'],
+    [[of('unsure')], 'Unsure'],
+    [[of('flag')], 'Flag'],
+    [['Space', of('skip')], 'Leave it open'],
     [['N'], 'Show or hide who said what'],
     [['Backspace'], 'Undo the last decision'],
   ],

@@ -4,16 +4,17 @@ import { bus, call, firstState, poll, state, uid } from './api.js';
 import { showAgreement } from './agreement.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
-import { digitOf } from './keys.js';
+import { digitOf, Keys, shown } from './keys.js';
 
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 const ACTIONS = [
-  ['enter', 'Enter', 'Accept the majority'],
-  [' ', 'Space', 'Leave open'],
-  ['u', 'U', 'Unsure'],
-  ['f', 'F', 'Flag'],
-  ['backspace', '⌫', 'Undo'],
+  ['accept', 'Enter', 'Accept the majority'],
+  ['skip', 'Space', 'Leave open'],
+  ['unsure', null, 'Unsure'], // their keys are a person's own
+  ['flag', null, 'Flag'],
+  ['undo', '⌫', 'Undo'],
 ];
+const FIXED = { enter: 'accept', ' ': 'skip', backspace: 'undo' };
 const AGREEMENT_EVERY = 30_000; // ms
 
 let running = null;
@@ -39,12 +40,12 @@ class Review {
     this.$('.review-names').addEventListener('click', () => this.toggleNames());
     this.$('.review-at').addEventListener('change', () => this.agree(state()));
     this.$('.review-at').addEventListener('keydown', (event) => event.key === 'Escape' && this.root.focus({ preventScroll: true }));
-    for (const [key, shown, text] of ACTIONS) {
+    for (const [name, key, text] of ACTIONS) {
       const button = element('button', 'review-action');
       Object.assign(button, { type: 'button' });
-      button.dataset.key = key;
-      button.append(element('span', '', text), element('kbd', '', shown));
-      button.addEventListener('click', () => this.action(key)?.());
+      button.dataset.name = name;
+      button.append(element('span', '', text), element('kbd', '', key ?? ''));
+      button.addEventListener('click', () => this.does(name)?.());
       this.$('.review-actions').append(button);
     }
   }
@@ -57,7 +58,7 @@ class Review {
   heed(known) {
     if (!this.root.offsetParent) return;
     if (known.to_review === null) return this.say('Reviewers work here', 'Ask an admin of this project for the role reviewer.');
-    this.classes(known.classes);
+    this.classes(known);
     if (!this.fetching && (!this.fetched || (!this.image && known.to_review !== this.count))) this.fetch();
     if (performance.now() - this.agreedAt > AGREEMENT_EVERY) this.agree(known);
   }
@@ -188,17 +189,19 @@ class Review {
     return state().classes.find((c) => c.id === classId)?.name ?? 'an archived class';
   }
 
-  classes(known) {
-    const listed = JSON.stringify(known.map((c) => [c.id, c.name, c.key, c.colour]));
+  /** Classes and keys, listed anew only where they are others now: a button may have the focus. */
+  classes({ classes, keys: own }) {
+    const listed = JSON.stringify([classes.map((c) => [c.id, c.name, c.key, c.colour]), own]);
     if (listed === this.listed) return;
     this.listed = listed;
-    this.byKey = new Map(known.filter((c) => c.key).map((c) => [c.key.toLowerCase(), c.id]));
-    const buttons = known.map((c) => {
+    this.keys = new Keys(classes, own);
+    for (const [name, key] of ACTIONS) if (!key) this.$(`[data-name=${name}] kbd`).textContent = shown(this.keys.of.get(name));
+    const buttons = classes.map((c) => {
       const button = element('button', 'review-class');
       Object.assign(button, { type: 'button', title: c.name });
       button.dataset.classId = c.id;
       button.style.setProperty('--c', c.colour);
-      button.append(element('kbd', '', c.key.toUpperCase()), element('span', '', c.name));
+      button.append(element('kbd', '', shown(this.keys.ofClass(c.id))), element('span', '', c.name));
       button.addEventListener('click', () => this.decide('label', c.id));
       return button;
     });
@@ -243,19 +246,22 @@ class Review {
     if (!event.repeat) action();
   }
 
+  /** What a key does here. N is the names' where it is no key of a class, nor of what is done here. */
   action(key) {
-    const classId = this.byKey?.get(key);
-    if (classId !== undefined) return () => this.decide('label', classId);
+    const classId = this.keys?.classAt(key) ?? null;
+    if (classId !== null) return () => this.decide('label', classId);
+    return this.does(FIXED[key] ?? this.keys?.at.get(key)) ?? (key === 'n' ? () => this.toggleNames() : null);
+  }
+
+  does(name) {
     const actions = {
-      enter: () => this.accept(),
-      ' ': () => this.leave(),
-      s: () => this.leave(),
-      u: () => this.decide('unsure'),
-      f: () => this.decide('flag'),
-      backspace: () => this.undo(),
+      accept: () => this.accept(),
+      skip: () => this.leave(),
+      unsure: () => this.decide('unsure'),
+      flag: () => this.decide('flag'),
+      undo: () => this.undo(),
     };
-    if (key === 'n' && !this.byKey?.has('n')) return () => this.toggleNames();
-    return Object.hasOwn(actions, key) ? actions[key] : null;
+    return actions[name];
   }
 }
 
