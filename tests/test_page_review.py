@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import IGNORE_UNCLOSED, Visitors, press, small_project
-from playwright.sync_api import Page, expect
+from pages import IGNORE_UNCLOSED, Visitors, press, served, small_project
+from playwright.sync_api import Browser, Page, expect
 
 from labeler import Project
 from storage import NewEvent
@@ -121,3 +121,25 @@ def test_labels_go_to_the_label_tab_alone_while_that_is_in_sight(project: Projec
 def test_it_fits_a_telephone(visit: Visitors) -> None:
     page = review(visit("eve", width=390, height=844))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_longest_class_name_stays_in_its_panel(tmp_path: Path, browser: Browser) -> None:
+    long = "a rather long name of a class without an end " * 5
+    with small_project(tmp_path / "long", n=10, classes=["cat", "w" * 200, long[:200].strip()]) as project:
+        project.set_overlap(1, 2)
+        for who, class_id in (("ann", 2), ("bob", 3)):
+            project.store.record([NewEvent(f"{who}-10", "label", 1, class_id, who, "tab")])
+        with served(project) as address:
+            visit = Visitors(browser, address)
+            page = review(visit("eve", width=1024, height=768))
+            for width, height in ((1024, 768), (390, 844), (844, 390)):
+                page.set_viewport_size({"width": width, "height": height})
+                edges = page.evaluate("""() => {
+                    const box = document.querySelector('.review-classes');
+                    const edge = box.getBoundingClientRect().left + box.clientWidth;
+                    const all = document.querySelectorAll('.review-class, .review-class span, .review-said b');
+                    return [...all].map((one) => [one.getBoundingClientRect().right - edge, one.offsetHeight]);
+                }""")
+                assert all(right <= 0.5 and tall <= 60 for right, tall in edges), (width, edges)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+            visit.close()

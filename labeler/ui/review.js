@@ -180,6 +180,7 @@ class Review {
   said({ who, kind, class_id: classId }) {
     const line = element('li');
     const what = element('b', '', kind === 'label' ? this.name(classId) : WORDS[kind]);
+    what.title = what.textContent;
     what.style.setProperty('--c', state().classes.find((c) => c.id === classId)?.colour ?? 'var(--quiet)');
     line.append(element('span', '', who), what);
     return line;
