@@ -141,6 +141,34 @@ def test_a_drag_and_a_click_with_shift_mark_several(visit: Visitors) -> None:
     assert marked(page) == tiles[:3]
 
 
+def test_a_class_key_is_for_the_image_under_the_keys_and_for_all_marked_ones_if_it_is_one(visit: Visitors) -> None:
+    page = visit()
+    tiles = open_grid(page)
+    left, every = page.locator(".grid-left"), page.locator(".grid-tile")
+    for key in ("ArrowRight", "Space", "ArrowRight", "5"):
+        page.keyboard.press(key)
+    expect(left).to_have_text("1 left open, 1 of another class")
+    expect(every.nth(2).locator(".grid-as")).to_have_text("class 5")
+    for key in ("ArrowLeft", "Shift+ArrowRight", "Shift+ArrowRight"):  # over the one that is class 5
+        page.keyboard.press(key)
+    assert marked(page) == tiles[1:4]
+    expect(left).to_have_text("2 left open, 1 of another class")
+    page.keyboard.press("7")
+    assert every.locator(".grid-as").all_inner_texts()[:5] == ["", "class 7", "class 5", "class 7", ""]
+    every.nth(8).click()
+    every.nth(6).hover()
+    page.mouse.down()
+    for place in (5, 4, 3):  # the last one is class 7 and stays so
+        every.nth(place).hover()
+    every.nth(4).hover()
+    page.mouse.up()
+    expect(left).to_have_text("4 left open, 3 of another class")
+    page.keyboard.press("9")
+    expect(left).to_have_text("7 of another class")
+    as_classes = ["", "class 7", "class 5", "class 7", *["class 9"] * 3, "", "class 9"]
+    assert every.locator(".grid-as").all_inner_texts()[:9] == as_classes
+
+
 def test_other_images_come_without_an_answer_and_the_marked_ones_stay_open(project: Project, visit: Visitors) -> None:
     page = visit()
     tiles = open_grid(page)

@@ -277,7 +277,7 @@ class Grid {
 
   /** Another class: its images; or what the marked ones are, or images like a chosen one, or of which nothing is known. */
   choose(classId) {
-    if (this.correcting && this.marks.left(this.questions).open) return this.marks.mark(classId, this.target());
+    if (this.correcting && this.marks.left(this.questions).open) return this.marks.markOpen(classId, this.target());
     const unknown = this.chosen && !this.correcting && !state().version_labels;
     if (this.alike) this.alikeAs = classId;
     else this.classId = classId;

@@ -31,7 +31,7 @@ const KEYS = {
     [['←', '→', '↑', '↓'], 'From image to image; Home and End to the first and the last'],
     [['Shift', '←', '…'], 'Mark on the way'],
     [['Space'], 'Mark this one as wrong, or take the mark away'],
-    [CLASSES, 'This one is of that class'],
+    [CLASSES, 'This one is of that class; if it is marked, so are the other marked ones without a class'],
     [['[', ']'], 'The class before, the class after'],
     [['.'], 'More images like this one'],
     [['PageDown'], 'Other images'],

@@ -95,12 +95,25 @@ export class Marks {
     this.set([this.at], !this.marks.has(id));
   }
 
-  /** A class for every image marked as wrong; for the one under the keys where there is none. The class asked about is
-   *  no mark. */
+  /** A class for the image under the keys, and where that is marked as wrong, for all that are. */
   mark(classId, asked) {
-    const open = this.tiles.filter((tile) => this.marks.get(Number(tile.dataset.sampleId)) === OPEN);
-    const chosen = open.length ? open : this.tiles.slice(this.at, this.at + 1);
-    for (const tile of chosen) {
+    const here = this.tiles.slice(this.at, this.at + 1);
+    const open = this.open();
+    this.give(here.some((tile) => open.includes(tile)) ? open : here, classId, asked);
+  }
+
+  /** A class for every image marked as wrong, wherever the keys are. */
+  markOpen(classId, asked) {
+    this.give(this.open(), classId, asked);
+  }
+
+  open() {
+    return this.tiles.filter((tile) => this.marks.get(Number(tile.dataset.sampleId)) === OPEN);
+  }
+
+  /** The class asked about is no mark. */
+  give(tiles, classId, asked) {
+    for (const tile of tiles) {
       const id = Number(tile.dataset.sampleId);
       if (classId === asked) this.marks.delete(id);
       else this.marks.set(id, classId);
@@ -113,11 +126,12 @@ export class Marks {
     this.changed();
   }
 
+  /** Marked as wrong, or not. What is of another class already stays so on the way. */
   set(places, wrong) {
     for (const place of places) {
       const id = Number(this.tiles[place].dataset.sampleId);
-      if (wrong) this.marks.set(id, OPEN);
-      else this.marks.delete(id);
+      if (!wrong) this.marks.delete(id);
+      else if (!this.marks.has(id)) this.marks.set(id, OPEN);
     }
     this.changed();
   }
