@@ -229,6 +229,34 @@ def test_the_grid_waits_for_the_first_model_and_fills_by_itself(tmp_path: Path, 
         visit.close()
 
 
+def test_a_reload_keeps_class_order_images_and_marks(project: Project, visit: Visitors) -> None:
+    page = visit()
+    tiles = open_grid(page)
+    tiles = after_key(page, "PageDown", tiles)
+    for key in ("ArrowRight", "Space", "ArrowRight", "5", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    page.reload()
+    expect(page.locator(".grid-left")).to_have_text("2 left open, 1 of another class")
+    assert shown(page) == tiles
+    assert marked(page) == tiles[1:4]
+    held = project.store.held("ann", f"{page.get_attribute('.lab', 'data-client')}-grid")
+    assert sorted(held) == sorted(tiles)
+
+    project.loop("ben", "tab").answer_many({tiles[1]: "class 4"})
+    page.reload()
+    expect(page.locator(".grid-ask")).to_have_attribute("data-said", re.compile("^1 image is left out"))
+    assert shown(page) == [tiles[0], *tiles[2:]]
+    assert marked(page) == tiles[2:4]
+
+    page.get_by_role("button", name="Most doubtful").click()
+    page.locator('.grid-class[data-class-id="5"]').click()
+    expect(page.locator(".grid-ask")).to_contain_text("No open image is taken for class 5")
+    page.reload()
+    expect(page.locator(".grid-ask")).to_contain_text("No open image is taken for class 5")
+    expect(page.locator('.grid-class[data-class-id="5"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Most doubtful")).to_have_attribute("aria-pressed", "true")
+
+
 def choose(page: Page, among: list[int], title: str, decided: bool = False) -> None:
     """As another tab of the page opens the grid on a set of images."""
     page.evaluate(

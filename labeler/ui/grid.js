@@ -21,7 +21,8 @@ let given; // the set that was chosen in this page's life, null once it was take
 export async function start(host) {
   running?.stop();
   const { key } = await firstState();
-  running = new Grid(host.querySelector('.grid'), given === undefined ? kept(key) : given);
+  const resumes = given === undefined; // nothing was chosen since the page was loaded
+  running = new Grid(host.querySelector('.grid'), resumes ? kept(key) : given, resumes);
 }
 
 /** Opens the tab on these images: the open ones of them, or with `decided` the labeled ones, to be corrected.
@@ -35,10 +36,11 @@ export function openGrid({ among, decided = false, title }) {
 }
 
 class Grid {
-  constructor(root, chosen) {
+  constructor(root, chosen, resumes) {
     Object.assign(this, { root, classId: null, alike: null, questions: [], perClass: {}, groups: [], seen: [], busy: false });
+    Object.assign(this, { resumes, keep: null });
     this.size = Number(localStorage.getItem('labeler.grid.size')) || 48;
-    this.marks = new Marks(root.querySelector('.grid-tiles'), () => this.paint());
+    this.marks = new Marks(root.querySelector('.grid-tiles'), () => this.changed());
     const listeners = new AbortController();
     const { signal } = listeners;
     this.toolbar();
@@ -78,12 +80,13 @@ class Grid {
     this.undone = undone;
     this.again = this.busy; // something else was chosen while an answer was on its way
     if (this.busy || this.waiting || !sitting()) return;
+    const back = undone ?? this.resume();
     this.busy = true;
     this.asked = state().ranking;
     this.paint();
     const { chosen } = this;
     try {
-      const answer = await (undone ? this.bringBack(undone) : this.ask());
+      const answer = await (back ? this.bringBack(back) : this.ask());
       if (chosen === this.chosen && !this.again && !this.waiting) this.show(answer);
     } catch (problem) {
       this.problem = problem;
@@ -101,12 +104,12 @@ class Grid {
   }
 
   /** As they were, with their marks. Those that are not to be had any more are left out. */
-  async bringBack({ questions, marks, perClass, hidden }) {
+  async bringBack({ questions, marks, perClass, hidden, said = '' }) {
     const mine = questions.map((question) => question.sample_id);
     const held = sitting().outbox.pending ? mine : await (this.correcting ? this.stillLabeled(mine) : this.hold(mine));
     const back = questions.filter((question) => held.includes(question.sample_id));
     const gone = mine.length - back.length;
-    if (gone) this.say(`Undone. ${number(gone)} ${gone === 1 ? 'image is' : 'images are'} left out: on another screen, or decided, by now.`);
+    if (gone) this.say(`${said}${number(gone)} ${gone === 1 ? 'image is' : 'images are'} left out: on another screen, or decided, by now.`);
     return back.length ? { questions: back, marks, per_class: perClass, hidden } : this.ask();
   }
 
@@ -127,6 +130,35 @@ class Grid {
     this.classId ??= classId;
     this.begun = performance.now();
     this.marks.show(questions, marks);
+    this.remember();
+  }
+
+  // ---------- a reload ----------
+
+  /** What is in sight is kept over a reload. */
+  remember() {
+    const { questions, perClass, hidden, classId, order, alike, alikeAs, seen } = this;
+    const view = { classId, order, alike, alikeAs, seen };
+    this.keep?.set('grid.screen', { of: this.chosen?.title ?? null, questions, perClass, hidden, view });
+    this.changed();
+  }
+
+  /** Marks are others now. */
+  changed() {
+    this.keep?.set('grid.marks', [...this.marks.marks]);
+    this.paint();
+  }
+
+  /** Once, when the labeling screen has told whose tab it is: what was in sight before a reload, to be brought back. */
+  resume() {
+    if (this.keep) return null;
+    this.keep = sitting().keep;
+    const before = this.resumes ? this.keep.get('grid.screen') : null;
+    if (!before || before.of !== (this.chosen?.title ?? null)) return null;
+    const { classId } = before.view;
+    if (classId !== null && !this.known().some((one) => one.id === classId)) return null; // archived meanwhile
+    Object.assign(this, before.view);
+    return before.questions.length ? { ...before, marks: new Map(this.keep.get('grid.marks')) } : null;
   }
 
   /** The state of the project as the poll brings it: an empty grid asks again when there is something new. */
@@ -207,7 +239,7 @@ class Grid {
     this.undone = null;
     this.questions = [];
     this.marks.show([]);
-    this.paint();
+    this.remember();
   }
 
   /** Once the answers are on their way and stored, so that the server does not bring them once more. */
@@ -239,7 +271,7 @@ class Grid {
     given = this.chosen;
     keep(given);
     this.clear();
-    this.undone = group;
+    this.undone = { ...group, said: 'Undone. ' };
     this.afterwards();
   }
 
@@ -281,7 +313,7 @@ class Grid {
     const unknown = this.chosen && !this.correcting && !state().version_labels;
     if (this.alike) this.alikeAs = classId;
     else this.classId = classId;
-    if (this.alike || unknown) return this.paint();
+    if (this.alike || unknown) return this.remember();
     this.fetch();
   }
 
