@@ -1,8 +1,9 @@
 """The curve that a simulation leaves: curve.csv, curve.png and report.md."""
 
 import csv
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ FLIPS = {
     True: "Images are mirrored",
     False: "No image is mirrored",
 }
+
+
+def rounded(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """To four digits; None for a figure that does not exist (NaN)."""
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in figures.items()}
+
+
+def shown(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from labeler.curve import rounded, shown
 from labeler.working import as_pictures
 from model.checkpoint import Model
 from model.evaluation import Judge, Seen, generation_figures
@@ -18,16 +19,20 @@ COLUMNS = (
     "true_class_seen", "style_moved", "style_moved_floor", "variety", "high_frequency", "checkerboard",
     "generated_frechet", "reconstructed_frechet", "frechet_floor",
 )  # fmt: skip
+FIGURES = COLUMNS[3:]
 ROWS = 20  # test images of a sheet
 GAP, HEADER = 2, 14  # pixels of a sheet
 SIDE, WIDTH = 64, 1600  # pixels of an image and of a sheet that enlarging may reach
 
 
 def measure(about: dict[str, Any], model: Model, judge: Judge, test: Seen, train: Seen) -> list[dict[str, Any]]:
-    """Rows of generation.csv: one of all classes, whose class is empty, and one for each class."""
+    """Rows of generation.csv: one of all classes, whose class is empty, and one for each class.
+
+    A figure that does not exist is None: of flat images the frequencies, of a class without test images its coverage.
+    """
     whole, of_class = generation_figures(model, judge, test, train)
-    rows = [{"class": "", **whole}, *({"class": c, **f} for c, f in zip(model.classes, of_class, strict=True))]
-    return [about | {name: round(v, 4) if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+    named = zip(["", *model.classes], [whole, *of_class], strict=True)
+    return [{**about, "class": name, **rounded(figures)} for name, figures in named]
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -56,23 +61,29 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         if row["class"] == "":
+            share, two, three = (_cells(row, how) for how in (".1%", ".2f", ".3g"))
             lines.append(
-                f"| {row['rng_seed']} | {row['labels']:,} | {row['asked_class_seen']:.1%} "
-                f"| {row['true_class_seen']:.1%} | {row['style_moved']:.2f} ({row['style_moved_floor']:.2f}) "
-                f"| {row['variety']:.2f} | {row['coverage']:.2f} ({row['coverage_floor']:.2f}) "
-                f"| {row['high_frequency']:.2f} "
-                f"| {row['checkerboard']:.2f} | {row['generated_frechet']:.3g} ({row['reconstructed_frechet']:.3g}, "
-                f"{row['frechet_floor']:.3g}) |"
+                f"| {row['rng_seed']} | {row['labels']:,} | {share['asked_class_seen']} "
+                f"| {share['true_class_seen']} | {two['style_moved']} ({two['style_moved_floor']}) "
+                f"| {two['variety']} | {two['coverage']} ({two['coverage_floor']}) | {two['high_frequency']} "
+                f"| {two['checkerboard']} | {three['generated_frechet']} ({three['reconstructed_frechet']}, "
+                f"{three['frechet_floor']}) |"
             )
     lines += ["", "By class:", "", "| seed | class | generated accuracy | coverage | asked class seen |"]
     lines.append("| ---: | :--- " + "| ---: " * 3 + "|")
     for row in rows:
         if row["class"] != "":
+            share, two = _cells(row, ".1%"), _cells(row, ".2f")
             lines.append(
-                f"| {row['rng_seed']} | {short(row['class']).replace('|', '&#124;')} | {row['generated_accuracy']:.1%} "
-                f"| {row['coverage']:.2f} ({row['coverage_floor']:.2f}) | {row['asked_class_seen']:.1%} |"
+                f"| {row['rng_seed']} | {short(row['class']).replace('|', '&#124;')} | {share['generated_accuracy']} "
+                f"| {two['coverage']} ({two['coverage_floor']}) | {share['asked_class_seen']} |"
             )
     return "\n".join([*lines, ""])
+
+
+def _cells(row: dict[str, Any], how: str) -> dict[str, str]:
+    """The figures of a row in one format."""
+    return {name: shown(value, how) for name, value in row.items() if name in FIGURES}
 
 
 def as_class_sheet(path: Path, model: Model, test: Seen, rows: int = ROWS) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from labeler import claims, drawings
+from labeler.curve import rounded
 from labeler.simulate import Bench, answers_of, bench_of, hidden_project
 from model import baselines, evaluation
 from model.checkpoint import Model, load
@@ -214,7 +215,7 @@ def _measure(task: Task, model: Model, method: str, n: int) -> dict[str, Any]:
         drawn, _ = evaluation.generation_figures(model, bench.judge, test, bench.train)
         wanted = claims.DRAWN if n else claims.NAMELESS
         found |= {name: drawn[name] for name in wanted}
-    return {name: round(value, 4) for name, value in found.items()}
+    return {name: value for name, value in rounded(found).items() if value is not None}
 
 
 def file_name(rng_seed: int, method: str, labels: int) -> str:

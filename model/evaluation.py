@@ -186,8 +186,8 @@ def generation_figures(
     whole = {
         **{name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]},
         **swapped,
-        "high_frequency": high / real_high,
-        "checkerboard": checkers / real_checkers,
+        "high_frequency": _ratio(high, real_high),
+        "checkerboard": _ratio(checkers, real_checkers),
         "generated_frechet": frechet_distance(features, test.features),
         "reconstructed_frechet": frechet_distance(judge.see(model.reconstruct(train.images))[1], test.features),
         "frechet_floor": frechet_distance(train.features, test.features),
@@ -220,8 +220,8 @@ def swap_figures(
     figures = {
         "asked_class_seen": _share(seen == asked),
         "true_class_seen": _share(seen == labels),
-        "style_moved": float(((model.embed(swapped) - mu) ** 2).sum(1).mean() / apart),
-        "style_moved_floor": float(((model.embed(model.reconstruct(images)) - mu) ** 2).sum(1).mean() / apart),
+        "style_moved": _ratio(((model.embed(swapped) - mu) ** 2).sum(1).mean(), apart),
+        "style_moved_floor": _ratio(((model.embed(model.reconstruct(images)) - mu) ** 2).sum(1).mean(), apart),
         "variety": float(np.nanmean([_variety(swapped[asked == k], images[labels == k]) for k in range(n_classes)])),
     }
     return figures, [_share(seen[asked == k] == k) for k in range(n_classes)]
@@ -229,9 +229,9 @@ def swap_figures(
 
 def _variety(drawn: np.ndarray, real: np.ndarray) -> float:
     """Variance of drawn images over that of real ones, each summed over pixels; NaN without two of each."""
-    if len(drawn) < 2 or len(real) < 2 or not real.var(0).any():
+    if len(drawn) < 2 or len(real) < 2:
         return float("nan")
-    return float(drawn.var(0).sum() / real.var(0).sum())
+    return _ratio(drawn.var(0).sum(), real.var(0).sum())
 
 
 def coverage(real: np.ndarray, generated: np.ndarray, k: int = 5) -> float:
@@ -252,26 +252,31 @@ def spectrum(images: np.ndarray) -> tuple[float, float]:
 
     The energy tells blur from speckle. A checkerboard, which upsampling leaves, can fill what blur took away, and
     goes unnoticed there; it stands at the highest frequency alone: its energy over that of the frequency before it.
-    NaN of vectors.
+    NaN of vectors; the peak also where the frequency before it is empty, as in flat images.
     """
     if images.ndim == 2:
         return float("nan"), float("nan")
     side = images.shape[1]
     power = np.zeros((side, side))
     for part in np.array_split(images, max(len(images) // CHUNK, 1)):
-        x = part.reshape(len(part), side, side, -1).astype(np.float32) / 255
-        x -= x.mean((1, 2), keepdims=True)
+        x = part.reshape(len(part), side, side, -1).astype(np.float32)
+        x = (x - x.mean((1, 2), keepdims=True)) / 255  # of whole numbers, so that a flat image becomes 0
         power += (np.abs(scipy.fft.fft2(x, axes=(1, 2))) ** 2).sum((0, 3)) / (len(images) * x.shape[3])
     cycles = np.abs(scipy.fft.fftfreq(side))  # a pixel, 0.5 at most
     high = np.maximum(cycles[:, None], cycles[None]) >= 0.25
     lines = power.sum(0) + power.sum(1)
-    return float(power[high].sum()), float(lines[side // 2] / lines[side // 2 - 1])
+    return float(power[high].sum()), _ratio(lines[side // 2], lines[side // 2 - 1])
 
 
 def _drawn(model: Model, labels: np.ndarray, rng_seed: int) -> np.ndarray:
     """Generated images, one for each of these sorted classes."""
     counts = np.bincount(labels, minlength=len(model.classes))
     return np.concatenate([model.generate(k, int(n), rng_seed=rng_seed + k) for k, n in enumerate(counts)])
+
+
+def _ratio(a: float, b: float) -> float:
+    """NaN where there is nothing to compare with."""
+    return float(a / b) if b > 0 else float("nan")
 
 
 def _share(which: np.ndarray) -> float:

@@ -2,7 +2,6 @@
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,12 +10,9 @@ from PIL import Image
 
 from labeler import drawings
 from model.checkpoint import Model
-from model.evaluation import Seen
+from model.evaluation import Judge, Seen
 from model.generation import from_prior
 from model.ssvae import SSVAE, VAEConfig
-
-if TYPE_CHECKING:
-    from model.evaluation import Judge
 
 NAMES = ["zero", "one | two", *"23456789"]
 Digits = tuple[np.ndarray, np.ndarray]
@@ -69,7 +65,7 @@ def test_a_sheet_of_many_classes_and_colours_stays_of_a_size_that_can_be_looked_
 
 
 def test_the_rows_are_one_of_all_classes_and_one_of_each_and_the_report_shows_them(
-    digits: Digits, judge: "Judge", tmp_path: Path
+    digits: Digits, judge: Judge, tmp_path: Path
 ) -> None:
     test, train = (
         Seen(digits[0][p], digits[1][p], judge.see(digits[0][p])[1]) for p in (slice(1500, None), slice(300))
@@ -87,3 +83,20 @@ def test_the_rows_are_one_of_all_classes_and_one_of_each_and_the_report_shows_th
     text = drawings.markdown(rows)
     assert "| 3 | one &#124; two | " in text
     assert f"| {rows[0]['asked_class_seen']:.1%} " in text
+
+
+def test_what_does_not_exist_of_flat_images_is_left_out_and_shown_as_a_dash(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    labels = np.arange(40) % 2
+    judge = Judge(8, 3, 3)
+    seen = Seen(images, labels, judge.see(images)[1])
+    rows = drawings.measure({"rng_seed": 3, "labels": 20}, untrained((3, 8, 8), list("abc")), judge, seen, seen)
+    assert rows[0]["high_frequency"] is None
+    assert rows[0]["checkerboard"] is None
+    assert rows[3]["coverage"] is None
+    drawings.write_rows(tmp_path / "generation.csv", rows)
+    with open(tmp_path / "generation.csv", newline="") as f:
+        assert next(csv.DictReader(f))["checkerboard"] == ""
+    text = drawings.markdown(rows)
+    assert "| – | – | " in text
+    assert "nan" not in text
