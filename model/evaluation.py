@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import scipy.fft
 import scipy.linalg
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.spatial.distance import cdist
 from torch import nn
@@ -116,22 +118,33 @@ def _judge_of_vectors(dim: int, n_classes: int) -> nn.Sequential:
 
 
 def judge_for(images: np.ndarray, labels: np.ndarray, n_classes: int, cache: Path | None = None) -> Judge:
-    """The judge of these training images (N, S, S[, 3]) or vectors, and labels (N,): trained once, kept by its hash."""
+    """The judge of these training images (N, S, S[, 3]) or vectors, and labels (N,): trained once, kept by its hash.
+
+    One that cannot be read is trained anew.
+    """
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labeler"
-    digest = hashlib.sha256(b"judge-1" + np.ascontiguousarray(images).tobytes() + labels.astype(np.int64).tobytes())
+    digest = hashlib.sha256(f"judge-2 {n_classes} {images.shape} {images.dtype}".encode())
+    digest.update(np.ascontiguousarray(images).tobytes() + labels.astype(np.int64).tobytes())
     file = cache / f"judge-{digest.hexdigest()[:20]}.safetensors"
-    torch.manual_seed(0)
-    judge = Judge(images.shape[1], {2: 0, 3: 1, 4: 3}[images.ndim], n_classes)
-    if file.exists():
+    size, channels = images.shape[1], {2: 0, 3: 1, 4: 3}[images.ndim]
+    with suppress(OSError, SafetensorError, RuntimeError):  # none there, a damaged one, one of other weights
+        judge = _new_judge(size, channels, n_classes)
         judge.net.load_state_dict(load_file(file))
         judge.net.eval()
         return judge
+    judge = _new_judge(size, channels, n_classes)
     judge.train(images, labels.astype(np.int64))
     cache.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}")
     save_file({name: t.cpu().contiguous() for name, t in judge.net.state_dict().items()}, draft)
     draft.rename(file)
     return judge
+
+
+def _new_judge(size: int, channels: int, n_classes: int) -> Judge:
+    """The same before each training, and the random numbers after it the same whether it was trained or read."""
+    torch.manual_seed(0)
+    return Judge(size, channels, n_classes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Figures against hand-made cases and slower truths, and the judge."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,26 @@ def test_a_judge_comes_back_from_its_cache(digits, tmp_path):
     other = evaluation.judge_for(images, labels[::-1].copy(), 10, cache=tmp_path)
     assert (other.see(images)[0] != first.see(images)[0]).any()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_judge_is_kept_for_its_number_of_classes_and_shape_and_a_damaged_one_is_trained_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Judge] = []
+    monkeypatch.setattr(Judge, "train", lambda self, *what: trained.append(self))
+    images, labels = np.zeros((12, 8, 8), np.uint8), np.arange(12) % 3
+    for of, n_classes in [(images, 3), (images, 5), (images.reshape(3, 16, 16), 3), (images.reshape(12, 64), 3)]:
+        evaluation.judge_for(of, labels[: len(of)], n_classes, cache=tmp_path)
+    assert len(trained) == 4
+    file = next(tmp_path.iterdir())
+    file.write_bytes(file.read_bytes()[:100])
+    for _ in range(2):
+        for n_classes in (3, 5):
+            judge = evaluation.judge_for(images, labels, n_classes, cache=tmp_path)
+            assert judge.see(images)[0].shape == (12, n_classes)
+        evaluation.judge_for(images.reshape(3, 16, 16), labels[:3], 3, cache=tmp_path)
+        evaluation.judge_for(images.reshape(12, 64), labels, 3, cache=tmp_path)
+    assert len(trained) == 5
 
 
 # ---------- bounds ----------
