@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from labeler import curve
 from labeler.curve import FLIPS
 
 METHODS = ("supervised", "paper", "recipe")
@@ -17,6 +18,7 @@ COLUMNS = (
     "rng_seed", "labels", "method", "steps", "seconds", "test_accuracy", "calibration_error", "test_elbo",
     "test_weighted_elbo", *DRAWN, "settings",
 )  # fmt: skip
+SETTINGS_LENGTH = 12  # characters of "settings"
 TABLE = {
     "test_accuracy": ("accuracy", ".1%"),
     "calibration_error": ("calibration error", ".3f"),
@@ -39,14 +41,15 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file that `write_rows` wrote; none when there is no such file."""
-    if not path.is_file():
+    """The rows of a file that `write_rows` wrote, but for one that a power cut tore; none where there is no file."""
+    if not path.is_file() or not path.stat().st_size:
         return []
     with open(path, newline="", encoding="utf-8") as f:
         reader = csv.DictReader(f)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError(f"{path} has other columns than this version writes. Delete it, or choose another --out.")
-        return [{name: _value(name, text) for name, text in row.items() if text != ""} for row in reader]
+        whole = [row for row in reader if len(row["settings"] or "") == SETTINGS_LENGTH]  # the last column
+    return [{name: _value(name, text) for name, text in row.items() if text != ""} for row in whole]
 
 
 def _value(name: str, text: str) -> Any:
@@ -56,13 +59,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Whole or not at all: a run that is cut here must find the rows of before."""
-    draft = path.with_suffix(".part")
-    with open(draft, "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    draft.replace(path)
+    curve.write_rows(path, rows, COLUMNS)
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

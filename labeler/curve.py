@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,11 +29,16 @@ def shown(value: float | None, how: str) -> str:
     return "–" if value is None else format(value, how)
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS)
+def write_rows(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> None:
+    """Whole or not at all: a run that is cut here leaves the rows of before."""
+    draft = path.with_suffix(".part")
+    with open(draft, "w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, columns)
         writer.writeheader()
         writer.writerows(rows)
+        f.flush()
+        os.fsync(f.fileno())  # or a power cut may leave the new name with half of the rows
+    draft.replace(path)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

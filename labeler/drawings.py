@@ -1,6 +1,5 @@
 """What a model draws, for eyes and in figures: the sheet of images decoded as every class, and generation.csv."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from labeler import curve
 from labeler.curve import rounded, shown
 from labeler.working import as_pictures
 from model.checkpoint import Model
@@ -36,10 +36,7 @@ def measure(about: dict[str, Any], model: Model, judge: Judge, test: Seen, train
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    curve.write_rows(path, rows, COLUMNS)
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -134,7 +134,7 @@ def _settings(task: Task, method: str) -> str:
         about = [task.digest, task.most_supervised, *(config[name] for name in baselines.USED_OF_CONFIG)]
     else:
         about = [task.digest, task.steps, config]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[: claims.SETTINGS_LENGTH]
 
 
 def _same_settings(rows: list[dict[str, Any]], task: Task, path: Path) -> list[dict[str, Any]]:

@@ -160,6 +160,20 @@ def test_a_change_of_our_recipe_asks_for_its_runs_alone(
     assert run(source, out, (30,))["kept"] == 2
 
 
+def test_a_torn_last_line_is_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "regimes.csv"
+    rows = [row(0, n, "recipe", 0.5) | {"settings": f"{n:012x}"} for n in (10, 20)]
+    claims.write_rows(path, rows)
+    assert claims.read_rows(path) == rows
+    whole = path.read_bytes().removesuffix(b"\r\n")
+    begin = whole.rindex(b"\n") + 1
+    for end in range(begin + 1, len(whole)):
+        path.write_bytes(whole[:end])
+        assert claims.read_rows(path) == rows[:1]
+    path.write_bytes(b"")
+    assert claims.read_rows(path) == []
+
+
 def test_the_command_says_what_it_kept_and_what_it_left_out(
     source: Path, tmp_path: Path, labeler: Callable[..., Ended]
 ) -> None:
