@@ -15,6 +15,7 @@ from model.columns import with_columns
 from model.evaluation import accuracy
 from model.learner import Learner, LearnerConfig
 from model.networks import conv_trunk, perceptual_layers
+from model.objective import PRESETS, Objective
 from model.ssvae import SSVAE, VAEConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "wrap.md"
@@ -78,6 +79,12 @@ def documented(tmp_path_factory):
 def test_the_documented_example_adds_under_fifteen_lines():
     added = next(block for block in code_blocks() if "set_labels" in block)
     assert len([line for line in added.splitlines() if line.strip()]) < 15
+
+
+def test_the_documented_configs_are_the_papers_objective_and_ours_without_a_term(documented):
+    assert documented["paper"].objective == PRESETS["paper"]
+    assert documented["uncycled"].objective == Objective(cycle=0)
+    Learner(documented["images"][:50], n_classes=10, config=documented["paper"])
 
 
 def test_the_documented_example_learns_from_a_hundred_labels(documented):
