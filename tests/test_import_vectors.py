@@ -118,6 +118,15 @@ def test_vectors_with_missing_numbers_are_refused_with_their_count(tmp_path):
         p.import_(save(tmp_path / "v.npz", x=x))
 
 
+def test_vectors_with_numbers_beyond_float32_are_refused_with_their_count(tmp_path):
+    x = ROWS.copy()
+    x[3, 1], x[5, 2] = 1e300, -1e39
+    with Project.create(tmp_path / "p", ["a"]) as p, pytest.raises(ValueError, match="2 of 30 vectors hold NaN"):
+        p.import_(save(tmp_path / "v.npz", x=x))
+    x[3, 1], x[5, 2] = 1e38, -1e38
+    assert len(open_source(save(tmp_path / "w.npz", x=x)).load_arrays("all")[0]) == 30
+
+
 def test_a_plot_shows_each_feature_by_its_own_spread_or_a_curve_by_one():
     low = plot(np.percentile(ROWS, 1, axis=0), scale_of(ROWS))
     high = plot(np.percentile(ROWS, 99, axis=0), scale_of(ROWS))

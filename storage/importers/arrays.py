@@ -76,10 +76,12 @@ def are_vectors(array: np.ndarray) -> bool:
 
 def checked_vectors(array: np.ndarray, name: str) -> np.ndarray:
     """The array itself. ValueError where a number is missing: nobody but its owner knows what to put there."""
-    whole = np.isfinite(array).all(axis=1)
+    with np.errstate(over="ignore"):
+        whole = np.isfinite(array.astype(np.float32, copy=False)).all(axis=1)  # as the model takes them
     if not whole.all():
         raise ValueError(
-            f"{name}: {(~whole).sum():,} of {len(array):,} vectors hold NaN or infinite numbers. Fill them in first."
+            f"{name}: {(~whole).sum():,} of {len(array):,} vectors hold NaN or infinite numbers, or beyond 3.4e38. "
+            "Fill them in first."
         )
     return array
 
