@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labeler import curve
-from labeler.curve import FLIPS
+from labeler.curve import FLIPS, shown
 
 METHODS = ("supervised", "paper", "recipe")
 NAMELESS = ("coverage", "generated_frechet", "reconstructed_frechet")  # figures that need no class to have a name
@@ -149,7 +149,7 @@ def markdown(report: Row) -> str:
         "Variety: the variance among drawings of one class over that among its real images. The judge, "
         f"trained on all true labels, is right on {report['judge_test_accuracy']:.1%} of the test images; real "
         f"training images in place of generated ones: accuracy {floor['generated_accuracy']:.1%}, Frechet "
-        f"{floor['generated_frechet']:.2f}. Seconds count training alone.",
+        f"{shown(floor['generated_frechet'], '.2f')}. Seconds count training alone.",
         "",
     ]
     return "\n".join([*lines, *_claims_in_words(report["claims"], n_all)])

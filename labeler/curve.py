@@ -42,12 +42,14 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each number of labels the median, least and greatest of every figure over the seeds."""
+    """For each number of labels the median, least and greatest of every figure over the seeds that have it, or None."""
     points = []
     for labels in sorted({r["labels"] for r in rows}):
         at = [r for r in rows if r["labels"] == labels]
+        of_seeds = {name: [r[name] for r in at if r[name] is not None] for name in COLUMNS[3:]}
         figures = {
-            name: [round(f([r[name] for r in at]), 4) for f in (statistics.median, min, max)] for name in COLUMNS[3:]
+            name: [round(f(values), 4) for f in (statistics.median, min, max)] if values else None
+            for name, values in of_seeds.items()
         }
         points.append({"labels": labels, "seeds": len(at), **figures})
     return points
@@ -73,14 +75,15 @@ def markdown(report: dict[str, Any]) -> str:
         "| ---: " * 8 + "|",
     ]
     for point in report["curve"]:
-        cells = [f"{m:.4g} [{low:.4g}, {high:.4g}]" for m, low, high in (point[name] for name in COLUMNS[3:])]
+        found = [point[name] for name in COLUMNS[3:]]
+        cells = ["–" if f is None else f"{f[0]:.4g} [{f[1]:.4g}, {f[2]:.4g}]" for f in found]
         lines.append(f"| {point['labels']} | " + " | ".join(cells) + " |")
     walls = ", ".join(f"{seed}: {seconds:.0f} s" for seed, seconds in report["wall_seconds"].items())
     lines += [
         "",
         f"The judge is a small classifier trained on all true training labels; it is right on "
         f"{report['judge_test_accuracy']:.1%} of the test images. Real training images in place of generated ones: "
-        f"accuracy {floor['generated_accuracy']:.4g}, Frechet {floor['generated_frechet']:.4g}.",
+        f"accuracy {floor['generated_accuracy']:.4g}, Frechet {shown(floor['generated_frechet'], '.4g')}.",
         f"Seconds count import, warm-up, labeling and learning, not the measuring. Whole run by seed, with measuring "
         f"and, for the first, the training of the judge if it was not cached: {walls}.",
         "",

@@ -93,7 +93,7 @@ def regimes(
         "importance_samples": IMPORTANCE_SAMPLES,
         "weighted_on": min(WEIGHTED_ON, len(bench.test_labels)),
         "judge_test_accuracy": round(bench.judge_accuracy, 4),
-        "floor": {name: round(value, 4) for name, value in bench.floor.items()},
+        "floor": rounded(bench.floor),
         "kept": kept,
         "too_many": [n for n in labels if n is not None and n > len(images)],
         "rows": [{name: value for name, value in row.items() if name != "settings"} for row in rows],

@@ -158,7 +158,7 @@ def simulate(
         "settle_steps": pace.settle_steps if seconds_per_label is None else None,
         "test_images": len(bench.test_labels),
         "judge_test_accuracy": round(bench.judge_accuracy, 4),
-        "floor": {name: round(value, 4) for name, value in bench.floor.items()},
+        "floor": curve.rounded(bench.floor),
         "wall_seconds": walls,
         "curve": curve.summary(rows),
         "drawings": drawn,
@@ -342,8 +342,8 @@ def leave_drawings(out: Path, bench: Bench, rng_seed: int, labels: int) -> list[
     return drawings.measure({"rng_seed": rng_seed, "labels": labels}, model, bench.judge, bench.test, bench.train)
 
 
-def measure(model: Model, bench: Bench) -> dict[str, float]:
-    """The figures of one model file, see DESIGN for each column."""
+def measure(model: Model, bench: Bench) -> dict[str, float | None]:
+    """The figures of one model file, see DESIGN for each column; None where there is none."""
     probs = model.predict_proba(bench.test_images)
     figures = {
         "test_accuracy": evaluation.accuracy(probs, bench.test_labels),
@@ -352,7 +352,7 @@ def measure(model: Model, bench: Bench) -> dict[str, float]:
         "calibration_error": evaluation.calibration_error(probs, bench.test_labels),
         **evaluation.generated_figures(model, bench.judge, bench.judge_features, GENERATED),
     }
-    return {name: round(value, 4) for name, value in figures.items()}
+    return curve.rounded(figures)
 
 
 def _share(on_progress: Progress | None, i: int, n: int) -> Progress:

@@ -43,7 +43,12 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> 
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between Gaussians fitted to two sets of features (n, D), (m, D): |mean|^2 + tr(A + B - 2 sqrt(AB))."""
+    """Between Gaussians fitted to two sets of features (n, D), (m, D): |mean|^2 + tr(A + B - 2 sqrt(AB)).
+
+    NaN of fewer than two of either, which have no covariance.
+    """
+    if min(len(a), len(b)) < 2:
+        return float("nan")
     mean_a, mean_b = a.mean(0), b.mean(0)
     cov_a, cov_b = np.cov(a.T), np.cov(b.T)
     eigenvalues = scipy.linalg.eigvals(cov_a @ cov_b).real.clip(min=0)  # of a product of two positive matrices
@@ -229,7 +234,8 @@ def swap_figures(
         swapped[asked == k] = model.as_class(images[asked == k], int(k))
     seen = judge.see(swapped)[0].argmax(1)
     mu = model.embed(images)
-    apart = 2 * mu.var(0, ddof=1).sum()  # mean squared distance of two of them
+    differ = bool((images != images[0]).any())
+    apart = 2 * mu.var(0, ddof=1).sum() if differ else float("nan")  # mean squared distance of two of them
     figures = {
         "asked_class_seen": _share(seen == asked),
         "true_class_seen": _share(seen == labels),

@@ -40,6 +40,13 @@ def test_frechet_distance_of_known_gaussians():
     assert evaluation.frechet_distance(a, b) == pytest.approx(9 + 4 * (2 - 1) ** 2, rel=0.03)
 
 
+def test_one_image_alone_has_no_frechet_distance():
+    a = np.random.default_rng(0).normal(0, 1, (100, 4))
+    assert np.isnan(evaluation.frechet_distance(a, a[:1]))
+    assert np.isnan(evaluation.frechet_distance(a[:1], a))
+    assert np.isfinite(evaluation.frechet_distance(a, a[[0, 0]]))
+
+
 def test_negative_log_likelihood_is_in_nats():
     assert evaluation.negative_log_likelihood(np.array([[0.5, 0.5]]), np.array([1])) == pytest.approx(np.log(2))
 
@@ -199,6 +206,15 @@ def test_a_decoder_that_ignores_y_draws_the_right_classes_but_none_that_is_asked
     assert whole["true_class_seen"] > 0.5
     assert whole["style_moved"] == pytest.approx(whole["style_moved_floor"], abs=0.01)
     assert len(of_class) == 10
+
+
+def test_images_that_are_all_alike_have_no_style_to_move(digits: Digits, judge: Judge) -> None:
+    torch.manual_seed(0)
+    vae = SSVAE(VAEConfig(shape=(1, 8, 8), h_dim=16, width=4)).requires_grad_(False)
+    model = Model(vae, from_prior(vae.prior_mu, vae.prior_logvar), {"classes": NAMES})
+    for alike in (digits[0][[0]], digits[0][[0] * 9]):
+        test = Seen(alike, np.zeros(len(alike), int), judge.see(alike)[1])
+        assert np.isnan(evaluation.swap_figures(model, judge, test)[0]["style_moved"])
 
 
 def test_our_objective_makes_y_mean_the_class(digits: Digits, judge: Judge) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labeler.curve import COLUMNS
+from labeler.curve import COLUMNS, markdown, summary
 from labeler.loop import Loop
 from labeler.simulate import Pace, milestones, simulate
 from model import load
@@ -83,6 +83,23 @@ def test_a_broken_ask_breaks_simulate(source, tmp_path, monkeypatch):
     monkeypatch.setattr(Loop, "ask_many", lambda self, n, have=(), replace=False: [])
     with pytest.raises(RuntimeError, match="nothing to ask after 0 of 12"):
         run(source, tmp_path / "out")
+
+
+def test_a_figure_that_no_seed_has_is_a_dash_in_the_curve():
+    rows = [
+        dict.fromkeys(COLUMNS, 0.5) | {"rng_seed": s, "labels": 10, "generated_frechet": None, "test_elbo": elbo}
+        for s, elbo in [(0, None), (1, -3.0)]
+    ]
+    points = summary(rows)
+    assert (points[0]["generated_frechet"], points[0]["test_elbo"]) == (None, [-3, -3, -3])
+    report = {
+        "source": "a", "acquisition": "random", "budget": 10, "rng_seeds": [0, 1], "flip": None, "lookahead": 2,
+        "seconds_per_label": None, "steps_per_label": 9, "settle_steps": 9, "test_images": 1, "wall_seconds": {},
+        "judge_test_accuracy": 1.0, "floor": {"generated_accuracy": 1.0, "generated_frechet": None}, "curve": points,
+    }  # fmt: skip
+    text = markdown(report)
+    assert "| 0.5 [0.5, 0.5] | – |" in text
+    assert "accuracy 1, Frechet –." in text
 
 
 def test_the_milestones_are_the_contract():
