@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +203,7 @@ def generation_figures(
     high, checkers = spectrum(drawn)
     real_high, real_checkers = spectrum(train.images)
     whole = {
-        **{name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]},
+        **{name: _mean([row[name] for row in rows]) for name in rows[0]},
         **swapped,
         "high_frequency": _ratio(high, real_high),
         "checkerboard": _ratio(checkers, real_checkers),
@@ -241,7 +242,7 @@ def swap_figures(
         "true_class_seen": _share(seen == labels),
         "style_moved": _ratio(((model.embed(swapped) - mu) ** 2).sum(1).mean(), apart),
         "style_moved_floor": _ratio(((model.embed(model.reconstruct(images)) - mu) ** 2).sum(1).mean(), apart),
-        "variety": float(np.nanmean([_variety(swapped[asked == k], images[labels == k]) for k in range(n_classes)])),
+        "variety": _mean([_variety(swapped[asked == k], images[labels == k]) for k in range(n_classes)]),
     }
     return figures, [_share(seen[asked == k] == k) for k in range(n_classes)]
 
@@ -291,6 +292,12 @@ def _drawn(model: Model, labels: np.ndarray, rng_seed: int) -> np.ndarray:
     """Generated images, one for each of these sorted classes."""
     counts = np.bincount(labels, minlength=len(model.classes))
     return np.concatenate([model.generate(k, int(n), rng_seed=rng_seed + k) for k, n in enumerate(counts)])
+
+
+def _mean(figures: Sequence[float]) -> float:
+    """Of those that exist; NaN where none does."""
+    found = [figure for figure in figures if not np.isnan(figure)]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _ratio(a: float, b: float) -> float:

@@ -214,7 +214,9 @@ def test_images_that_are_all_alike_have_no_style_to_move(digits: Digits, judge: 
     model = Model(vae, from_prior(vae.prior_mu, vae.prior_logvar), {"classes": NAMES})
     for alike in (digits[0][[0]], digits[0][[0] * 9]):
         test = Seen(alike, np.zeros(len(alike), int), judge.see(alike)[1])
-        assert np.isnan(evaluation.swap_figures(model, judge, test)[0]["style_moved"])
+        figures = evaluation.generation_figures(model, judge, test, test)[0]
+        assert np.isnan([figures[name] for name in ("style_moved", "style_moved_floor", "variety")]).all()
+        assert np.isnan(figures["coverage"]) == (len(alike) == 1)  # and numpy warns of nothing
 
 
 def test_our_objective_makes_y_mean_the_class(digits: Digits, judge: Judge) -> None:
