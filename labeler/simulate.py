@@ -104,7 +104,8 @@ def simulate(
 ) -> dict[str, Any]:
     """Write curve.csv, curve.png, generation.csv, as_class.png, report.md and models/ into `out`; the report as a dict.
 
-    ValueError when the source has no labels or no test part, or fewer training images than the budget.
+    ValueError when the source has no labels or no test part, or fewer training images than the budget;
+    images of the same pixels are one.
     """
     pace = pace or Pace()
     answers = answers_of(source)
@@ -126,6 +127,9 @@ def simulate(
             ) as project,
         ):
             clock = Clock(begun)
+            distinct = project.store.counts()["samples"]
+            if budget > distinct:
+                raise ValueError(f"{source} has {distinct} distinct training images; --budget {budget} asks for more")
             with clock.stopped():
                 bench = bench or bench_of(answers, project)
             run = Run(

@@ -114,3 +114,12 @@ def test_a_source_without_a_test_part_and_a_budget_too_large_are_refused(source,
     with pytest.raises(ValueError, match="120 training images"):
         run(source, tmp_path / "out", budget=121)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_of_more_than_the_distinct_images_is_refused_before_anything_is_trained(tmp_path, digits, monkeypatch):
+    monkeypatch.setattr("labeler.simulate.bench_of", lambda *what: pytest.fail("a judge was trained"))
+    images, labels = (np.tile(a[:10], (3, *[1] * (a.ndim - 1))) for a in digits)
+    np.savez(tmp_path / "twice.npz", xtr=images, ytr=labels, xte=images, yte=labels)
+    with pytest.raises(ValueError, match="10 distinct training images; --budget 12"):
+        run(tmp_path / "twice.npz", tmp_path / "out")
+    assert list((tmp_path / "out").glob("simulate-*")) == []
