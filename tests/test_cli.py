@@ -100,6 +100,9 @@ def test_classes_beyond_the_last_key_are_said_to_have_none(tmp_path: Path, label
         ["serve", "project", "--acquisition", "telepathy"],
         ["export", "project", "out", "--format", "xlsx"],
         ["simulate", "source", "--out", "out", "--rng-seeds", "0,one"],
+        ["simulate", "source", "--out", "out", "--rng-seeds", "-1"],
+        ["regimes", "source", "--out", "out", "--rng-seeds", "0,-1"],
+        ["regimes", "source", "--out", "out", "--rng-seeds", "99999999999"],
         ["simulate", "source", "--out", "out", "--budget", "0"],
         ["regimes", "source", "--out", "out", "--labels", "10,many"],
         ["regimes", "source", "--out", "out", "--labels", ""],
@@ -408,6 +411,10 @@ def test_a_model_is_trained_and_draws_by_commands(
     ended = labeler("check", folder)
     assert ended.code == 1
     assert "probs.npy" in ended.out
+
+
+def test_the_help_of_regimes_says_that_supervised_takes_other_steps(labeler: Command) -> None:
+    assert "`supervised` is trained until its loss is flat" in " ".join(labeler("regimes", "--help").out.split())
 
 
 def test_simulate_without_true_labels_says_what_it_needs(

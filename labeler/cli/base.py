@@ -80,11 +80,12 @@ def known_acquisition(name: str | None) -> None:
         raise typer.BadParameter(f"no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
 
 
-def integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no list of whole numbers such as 0,1,2.") from None
+def seeds_of(text: str) -> list[int]:
+    """Rng seeds: numbers that NumPy, PyTorch and scikit-learn all take."""
+    seeds = [int(part) for part in text.split(",")] if re.fullmatch(r"\d+(, *\d+)*", text) else []
+    if not seeds or max(seeds) >= 2**31:
+        raise typer.BadParameter(f"{text!r} is no list of whole numbers from 0 to {2**31 - 1:,}, such as 0,1,2.")
+    return seeds
 
 
 def label_counts(text: str) -> list[int | None]:

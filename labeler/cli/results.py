@@ -12,11 +12,11 @@ from labeler.cli.base import (
     ProjectFolder,
     app,
     count,
-    integers,
     known_acquisition,
     label_counts,
     print_json,
     progress,
+    seeds_of,
     typed,
 )
 
@@ -127,7 +127,7 @@ def simulate(
 ) -> None:
     """Label by the true labels through the people's own loop, and report how the model learns."""
     known_acquisition(acquisition)
-    seeds = integers(rng_seeds)
+    seeds = seeds_of(rng_seeds)
     from labeler.simulate import simulate as run  # after the words are understood: it takes seconds
 
     with progress(f"Simulating {source}") as bar:
@@ -160,7 +160,11 @@ def regimes(
     rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="All runs once for each.")] = "0",
     steps: Annotated[
         int | None,
-        typer.Option(min=2, help="Gradient steps of every run, warm-up included. [by the number of images]"),
+        typer.Option(
+            min=2,
+            help="Gradient steps of every run of `paper` and `recipe`, warm-up included; `supervised` is trained until "
+            "its loss is flat. [by the number of images]",
+        ),
     ] = None,
     flip: Flip = None,
     as_json: AsJson = False,
@@ -170,7 +174,7 @@ def regimes(
     The same trunk on the labels alone, the objective of the paper (arXiv 1908.03015), and ours. A run that was cut
     goes on where it stopped.
     """
-    seeds, counts = integers(rng_seeds), label_counts(labels)
+    seeds, counts = seeds_of(rng_seeds), label_counts(labels)
     from labeler.regimes import regimes as run  # after the words are understood: it takes seconds
 
     with progress(f"Measuring {source}") as bar:
