@@ -11,7 +11,6 @@ the one after with its labels frozen.
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ import numpy as np
 
 from labeler import claims, drawings
 from labeler.curve import rounded
-from labeler.simulate import Bench, answers_of, bench_of, hidden_project
+from labeler.simulate import Bench, answers_of, bench_of, hidden_project, scratch
 from model import baselines, evaluation
 from model.checkpoint import Model, load
 from model.learner import Learner, LearnerConfig
@@ -70,8 +69,8 @@ def regimes(
     before = claims.read_rows(out / "regimes.csv")
     answers = answers_of(source)
     (out / "models").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="regimes-", dir=out) as folder:
-        with hidden_project(source, answers, Path(folder) / "project") as project:
+    with scratch(out, "regimes") as folder:
+        with hidden_project(source, answers, folder / "project") as project:
             bench, images = bench_of(answers, project), np.array(project.images().array)
         task = _task(images, answers.classes, bench, out / "models", steps, flip, most_supervised)
         counts = sorted({len(images) if n is None else n for n in labels if n is None or n <= len(images)})

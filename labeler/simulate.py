@@ -5,6 +5,8 @@ same store, the same learner and the same published rankings, with the page's lo
 before the last two answers are learned.
 """
 
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -25,6 +27,7 @@ from model import evaluation, load
 from model.checkpoint import Model
 from model.images import fit_all
 from storage.importers import open_source
+from storage.processes import runs
 
 LOOKAHEAD = 2  # the image on screen and the next one, which a new ranking does not replace
 FULL_PACE = 100  # labels
@@ -121,9 +124,9 @@ def simulate(
     for i, rng_seed in enumerate(rng_seeds):
         begun = time.time()
         with (
-            tempfile.TemporaryDirectory(prefix="simulate-", dir=out) as folder,
+            scratch(out, "simulate") as folder,
             hidden_project(
-                source, answers, Path(folder) / "project", rng_seed=rng_seed, flip=flip, acquisition=acquisition
+                source, answers, folder / "project", rng_seed=rng_seed, flip=flip, acquisition=acquisition
             ) as project,
         ):
             clock = Clock(begun)
@@ -170,6 +173,17 @@ def simulate(
     curve.plot(out / "curve.png", rows, bench.floor)
     (out / "report.md").write_text(f"{curve.markdown(report)}\n{drawings.markdown(drawn)}", encoding="utf-8")
     return report
+
+
+@contextmanager
+def scratch(out: Path, kind: str) -> Iterator[Path]:
+    """A folder in `out` that is gone at the end. What killed runs left there is removed too."""
+    for left in out.glob(f"{kind}-*-*"):
+        named = re.fullmatch(rf"{kind}-(\d+)-[a-z0-9_]{{8}}", left.name)  # as below, by process
+        if named and left.is_dir() and not runs(int(named[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{kind}-{os.getpid()}-", dir=out) as folder:
+        yield Path(folder)
 
 
 def settle_for(n_images: int) -> int:

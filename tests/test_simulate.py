@@ -1,6 +1,9 @@
 """Simulate on 8x8 digits with few steps: its files, its columns, and that it goes through the people's loop."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 
 from labeler.curve import COLUMNS, markdown, summary
 from labeler.loop import Loop
-from labeler.simulate import Pace, milestones, simulate
+from labeler.simulate import Pace, milestones, scratch, simulate
 from model import load
 
 QUICK = Pace(warm_up_steps=40, steps_per_label=3, settle_steps=20)
@@ -100,6 +103,26 @@ def test_a_figure_that_no_seed_has_is_a_dash_in_the_curve():
     text = markdown(report)
     assert "| 0.5 [0.5, 0.5] | – |" in text
     assert "accuracy 1, Frechet –." in text
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = f"simulate-{gone.pid}-ab12_xyz"
+    others = [
+        f"simulate-{os.getpid()}-ab12_xyz",  # of a run that lives
+        f"simulate-{gone.pid}-mine",
+        f"regimes-{gone.pid}-ab12_xyz",
+        "simulate-results",
+    ]
+    for name in [left, *others]:
+        (tmp_path / name / "project").mkdir(parents=True)
+    with scratch(tmp_path, "simulate") as folder:
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*others, folder.name])
+        (folder / "project").mkdir()
+        with scratch(tmp_path, "simulate"):
+            assert folder.is_dir()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(others)
 
 
 def test_the_milestones_are_the_contract():
