@@ -108,6 +108,8 @@ class Model:
         With K `importance_samples` of z the tighter bound of Burda et al. 2016, eq. 8; with one of them the same mean.
         """
         if importance_samples is not None:
+            if importance_samples < 1:
+                raise ValueError(f"importance_samples is {importance_samples}; it must be 1 or more")
             return self._importance_weighted(images, importance_samples)
         terms = self.elbo_terms(images)
         return terms["log_px"] - terms["kl_z"] - terms["kl_y"]
@@ -153,6 +155,7 @@ class Model:
     @torch.inference_mode()
     def generate(self, label: int | str, n: int, rng_seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """n new images of a class (index or name): uint8 (n, H, W) or (n, H, W, 3)."""
+        _must_be_drawable(n, temperature)
         return self.draw(self._index(label), *self._random_places(n, rng_seed), temperature)
 
     @torch.inference_mode()
@@ -188,6 +191,7 @@ class Model:
         In z the centre of the class goes straight, and what sets the image apart from its class is turned: in the
         middle of a straight way all images look like the mean of their class (coverage .31 instead of .43, turned .41).
         """
+        _must_be_drawable(n, temperature)
         (z_a, y_a), (z_b, y_b) = (self._place(end, rng_seed, temperature) for end in (a, b))
         t = torch.linspace(0, 1, n)[:, None]
         centre_a, centre_b = y_a @ self.mixtures.centres(), y_b @ self.mixtures.centres()
@@ -254,9 +258,18 @@ class Model:
             if label not in self.classes:
                 raise KeyError(f"no class {label!r}; the model knows {', '.join(self.classes)}")
             return self.classes.index(label)
-        if not 0 <= int(label) < len(self.classes):
+        if not isinstance(label, int | np.integer):
+            raise ValueError(f"a class is its name or its number, not {label!r}")
+        if not 0 <= label < len(self.classes):
             raise KeyError(f"no class number {label}; the model knows 0 to {len(self.classes) - 1}")
         return int(label)
+
+
+def _must_be_drawable(n: int, temperature: float) -> None:
+    if n < 1:
+        raise ValueError(f"n is {n}; it must be 1 or more")
+    if not 0 <= temperature < math.inf:  # also true of NaN
+        raise ValueError(f"temperature is {temperature}; it must be 0 or more, and finite")
 
 
 def _prepared(images: Any, config: VAEConfig) -> np.ndarray:

@@ -291,7 +291,7 @@ def spectrum(images: np.ndarray) -> tuple[float, float]:
 def _drawn(model: Model, labels: np.ndarray, rng_seed: int) -> np.ndarray:
     """Generated images, one for each of these sorted classes."""
     counts = np.bincount(labels, minlength=len(model.classes))
-    return np.concatenate([model.generate(k, int(n), rng_seed=rng_seed + k) for k, n in enumerate(counts)])
+    return np.concatenate([model.generate(k, int(n), rng_seed=rng_seed + k) for k, n in enumerate(counts) if n])
 
 
 def _mean(figures: Sequence[float]) -> float:

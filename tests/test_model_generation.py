@@ -52,6 +52,29 @@ def test_a_mixture_has_the_mean_and_the_spread_of_its_class_however_few_there_ar
     np.testing.assert_allclose(mixtures.z(6, u, noise).numpy(), noise.numpy(), atol=1e-6)  # without a member: the prior
 
 
+def test_what_cannot_be_drawn_is_refused_by_the_name_of_the_argument(model):
+    image = np.zeros((1, 8, 8), np.uint8)
+    for n in (0, -1):
+        with pytest.raises(ValueError, match=f"n is {n}"):
+            model.generate("a", n)
+        with pytest.raises(ValueError, match=f"n is {n}"):
+            model.interpolate("a", "b", n)
+    for temperature in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"temperature is {temperature}"):
+            model.generate("a", 1, temperature=temperature)
+        with pytest.raises(ValueError, match=f"temperature is {temperature}"):
+            model.interpolate("a", "b", 3, temperature=temperature)
+    for samples in (0, -1):
+        with pytest.raises(ValueError, match=f"importance_samples is {samples}"):
+            model.elbo(image, samples)
+    for label in (1.5, None):
+        with pytest.raises(ValueError, match=f"a class is its name or its number, not {label}"):
+            model.generate(label, 1)
+        with pytest.raises(ValueError, match="a class is its name"):
+            model.as_class(image, label)
+    assert len(model.generate(np.int64(1), 1)) == 1
+
+
 def test_components_keep_their_places_when_a_mixture_is_fitted_again():
     first, _ = fitted([2000, 600])
     again, _ = fitted([2000, 600], first)
