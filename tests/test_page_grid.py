@@ -257,6 +257,43 @@ def test_a_reload_keeps_class_order_images_and_marks(project: Project, visit: Vi
     expect(page.get_by_role("button", name="Most doubtful")).to_have_attribute("aria-pressed", "true")
 
 
+def test_groups_are_undone_once_each_after_a_reload_and_not_what_was_undone_elsewhere(
+    project: Project, visit: Visitors
+) -> None:
+    page = visit()
+    first = open_grid(page)
+    page.keyboard.press("5")
+    second = confirmed(page, first)
+    third = confirmed(page, second)
+    page.reload()
+    expect(page.locator(".grid-tile")).to_have_count(48)
+    assert after_key(page, "Backspace", third) == second
+    assert project.store.labels() == dict.fromkeys(first, 3) | {first[0]: 5}
+    page.reload()
+    expect(page.locator(".grid-tile")).to_have_count(48)
+    assert after_key(page, "Backspace", second) == first
+    assert marked(page) == first[:1]
+    assert project.store.labels() == {}
+    page.reload()
+    expect(page.locator(".grid-left")).to_have_text("1 of another class")
+    page.keyboard.press("Backspace")
+    said = page.locator(".grid-ask")
+    expect(said).to_have_attribute("data-said", "Nothing to undo in the grid")
+    assert len(project.store.events()) == 4 * 48
+
+    after = confirmed(page, first)
+    page.reload()
+    expect(page.locator(".grid-tile")).to_have_count(48)
+    [group] = {event.group_id for event in project.store.events(after=4 * 48)}
+    assert group is not None
+    project.store.undo_group(group, "by-a-command", "ann", "elsewhere")
+    assert after_key(page, "Backspace", after) == first[:-1]  # the last one is on the screen that undid it
+    told = re.compile("^48 of 48 labels were not undone: That answer was taken back already. 1 image is left out")
+    expect(said).to_have_attribute("data-said", told)
+    assert len(project.store.events()) == 6 * 48
+    assert project.store.labels() == {}
+
+
 def choose(page: Page, among: list[int], title: str, decided: bool = False) -> None:
     """As another tab of the page opens the grid on a set of images."""
     page.evaluate(

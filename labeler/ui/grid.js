@@ -12,6 +12,8 @@ import { openTab } from './tabs.js';
 const SIZES = [24, 48, 96];
 const RENEW = 45_000; // ms; a lease holds for two minutes
 const SEEN = 5000; // images that come last because they were here before
+const GROUPS = 5; // newest confirmations that a reload keeps to be undone
+const ROOM = 1_000_000; // characters that they may take
 const LONGEST = 10 * 60_000; // ms; a grid that was in sight for longer was not looked at all the time
 
 let running = null;
@@ -46,7 +48,7 @@ class Grid {
     this.toolbar();
     document.addEventListener('keydown', (event) => this.press(event), { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
-    bus.addEventListener('refused', ({ detail }) => this.say(`An answer could not be stored: ${detail.reason}`), { signal });
+    bus.addEventListener('refused', ({ detail }) => this.refused(detail), { signal });
     const seen = new IntersectionObserver(([entry]) => (entry.isIntersecting ? this.appear() : this.leave()));
     root.hidden = false;
     this.take(chosen);
@@ -109,7 +111,7 @@ class Grid {
     const held = sitting().outbox.pending ? mine : await (this.correcting ? this.stillLabeled(mine) : this.hold(mine));
     const back = questions.filter((question) => held.includes(question.sample_id));
     const gone = mine.length - back.length;
-    if (gone) this.say(`${said}${number(gone)} ${gone === 1 ? 'image is' : 'images are'} left out: on another screen, or decided, by now.`);
+    if (gone) this.say(`${said} ${number(gone)} ${gone === 1 ? 'image is' : 'images are'} left out: on another screen, or decided, by now.`.trim());
     return back.length ? { questions: back, marks, per_class: perClass, hidden } : this.ask();
   }
 
@@ -149,10 +151,18 @@ class Grid {
     this.paint();
   }
 
+  /** What can be undone is kept over a reload: the newest groups, as many as there is room for. */
+  rememberGroups() {
+    const groups = this.groups.slice(-GROUPS).map((group) => ({ ...group, marks: [...group.marks] }));
+    while (JSON.stringify(groups).length > ROOM) groups.shift();
+    this.keep?.set('grid.groups', groups);
+  }
+
   /** Once, when the labeling screen has told whose tab it is: what was in sight before a reload, to be brought back. */
   resume() {
     if (this.keep) return null;
     this.keep = sitting().keep;
+    this.groups = this.keep.get('grid.groups', []).map((group) => ({ ...group, marks: new Map(group.marks) }));
     const before = this.resumes ? this.keep.get('grid.screen') : null;
     if (!before || before.of !== (this.chosen?.title ?? null)) return null;
     const { classId } = before.view;
@@ -221,6 +231,7 @@ class Grid {
     const { questions, perClass, hidden, chosen, classId, order, alike, alikeAs } = this;
     const view = { chosen, classId, order, alike, alikeAs };
     this.groups.push({ operations, questions, marks: this.marks.marks, perClass, hidden, view });
+    this.rememberGroups();
     sitting().outbox.push(...operations);
     this.say(`${number(operations.length)} ${this.correcting ? 'corrected' : 'labeled'}. Backspace takes them back.`);
     this.next();
@@ -266,13 +277,23 @@ class Grid {
       client: this.client, // they come back to the grid
     }));
     sitting().outbox.push(...undos);
+    this.rememberGroups();
     this.say(`Undone: ${number(undos.length)} labels`);
     Object.assign(this, group.view);
     given = this.chosen;
     keep(given);
     this.clear();
-    this.undone = { ...group, said: 'Undone. ' };
+    this.undone = { ...group, said: 'Undone.', undos: new Set(undos.map((one) => one.uid)), refused: 0 };
     this.afterwards();
+  }
+
+  /** What was not stored: an answer, or some of the undos of a group that something else has taken back already. */
+  refused({ uid: operation, reason }) {
+    const { undone } = this;
+    if (!undone?.undos.has(operation)) return this.say(`An answer could not be stored: ${reason}`);
+    undone.refused += 1;
+    undone.said = `${number(undone.refused)} of ${number(undone.undos.size)} labels were not undone: ${reason}`;
+    this.say(undone.said);
   }
 
   /** The class that the images which are not marked get. */
