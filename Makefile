@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/labeler demo
 
 test: install
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The record against plain models of it, with ten times as many random sequences; a quarter of an hour.
 test-deep: install

@@ -105,9 +105,9 @@ export class Stage {
     this.message.hidden = false;
   }
 
-  /** A short word over the image: what the last key did. `ms`: a longer one, which no other takes the place of. */
+  /** A short word over the image: what the last key did. `ms`: a longer one; the name of a class does not take its place. */
   flash(text, colour = null, ms = 0) {
-    if (!ms && performance.now() < this.saidUntil) return;
+    if (!ms && colour && performance.now() < this.saidUntil) return;
     this.saidUntil = performance.now() + ms;
     this.cue.lastElementChild.textContent = text;
     this.cue.firstElementChild.hidden = !colour;
