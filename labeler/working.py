@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,9 +238,11 @@ def _last_id(path: Path) -> int:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what a process that was killed left unfinished."""
-    old = (draft for draft in cache.glob(".building-*") if time.time() - draft.stat().st_mtime > STALE_SECONDS)
-    _remove(*old)
+    """Remove what a process that was killed left unfinished. Another one that builds may finish its own meanwhile."""
+    for draft in cache.glob(".building-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                _remove(draft)
 
 
 def _remove(*paths: Path) -> None:

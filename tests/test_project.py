@@ -148,6 +148,14 @@ def test_the_working_size_stays_what_it_was_chosen(tmp_path: Path) -> None:
         assert (images.size, images.channels, images.array.shape) == (8, 1, (80, 8, 8))
 
 
+def test_a_cache_is_built_while_the_draft_of_another_process_goes_away(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", ["a"]) as p:
+        p.import_(save_npz(tmp_path / "x.npz", x=X))
+        (p.folder / "cache").mkdir(exist_ok=True)
+        (p.folder / "cache" / ".building-theirs.npy").symlink_to(tmp_path / "gone")  # listed, but not there
+        assert len(p.images().array) == len(X)
+
+
 def test_processes_and_threads_may_build_the_cache_at_once(tmp_path: Path) -> None:
     with Project.create(tmp_path / "p", ["a"]) as p:
         p.import_(save_npz(tmp_path / "x.npz", x=X))
