@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import wait_for
 from fastapi.testclient import TestClient
 from pages import CLASSES, IGNORE_UNCLOSED, collect_unclosed, small_project
@@ -22,6 +23,8 @@ from labeler.maps import Map, Mapmaker, first_map
 from labeler.projection import PCA, PCA_FOR_NOW, TSNE, project
 from labeler.published import MAP, home, prune
 from labeler.ui.app import build
+from model.device import best_device
+from model.features import Features
 
 pytestmark = IGNORE_UNCLOSED
 
@@ -41,6 +44,19 @@ def test_groups_stay_together_and_apart() -> None:
     within = max(np.linalg.norm(places[k::3] - middles[k], axis=1).mean() for k in range(3))
     between = min(np.linalg.norm(middles[i] - middles[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     assert between > 2 * within
+
+
+def test_units_that_are_always_0_and_images_alike_have_components_all_the_same() -> None:
+    """In single precision one in sixty of these matrices gave NaN or no convergence, and its trainer no map."""
+    rng = np.random.default_rng(0)
+    features = Features(np.zeros((60, 8, 8), np.uint8), 256, best_device())
+    for i in range(200):
+        h = np.maximum(rng.normal(size=(60, 2 + i % 50)) @ rng.normal(size=(2 + i % 50, 256)), 0)
+        features.h = torch.from_numpy(h * (rng.random(256) < 0.5)).bfloat16()
+        components = features.components()
+        assert components.shape == (60, 50)
+        assert np.isfinite(components).all()
+        assert np.linalg.norm(components.astype(np.float32), axis=1).max() < 1.01
 
 
 def test_a_map_that_goes_on_leaves_points_where_they_were() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pages import IGNORE_UNCLOSED, Visitors, press, served, small_project
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from labeler import Project
 from storage import NewEvent
@@ -62,6 +62,30 @@ def test_keys_decide_accept_leave_open_and_take_back(project: Project, visit: Vi
         ("label", "eve", True), ("label", "eve", True), ("undo", "eve", True), ("label", "eve", True),
         ("label", "eve", True),
     ]  # fmt: skip
+
+
+def test_an_undo_is_of_the_last_decision_though_an_older_queue_comes_after_it(project: Project, visit: Visitors) -> None:
+    page = review(visit("eve"))
+    shown = page.locator(".review-image img")
+    page.keyboard.press("3")
+    expect(shown).to_have_attribute("data-sample-id", "2")
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/labeler/review?*", lambda route: late.append((route, route.fetch())))
+    page.keyboard.press("Space")
+    expect(shown).to_have_attribute("data-sample-id", "3")
+    page.wait_for_timeout(300)
+    assert len(late) == 1, "fewer than three are left"
+    page.keyboard.press("2")
+    expect(shown).to_have_attribute("data-sample-id", "4")
+    late[0][0].fulfill(response=late[0][1])
+    page.unroute("**/labeler/review?*")
+    page.wait_for_timeout(300)
+    page.keyboard.press("Backspace")
+    expect(shown).to_have_attribute("data-sample-id", "3")
+    assert project.store.labels() == {1: 3, 4: 1}
+    page.keyboard.press("Backspace")
+    expect(shown).to_have_attribute("data-sample-id", "1")
+    assert project.store.labels() == {4: 1}
 
 
 def test_names_are_shown_when_asked_for(visit: Visitors) -> None:

@@ -34,7 +34,7 @@ export async function start(host) {
 
 class Review {
   constructor(root) {
-    Object.assign(this, { root, client: uid(), images: [], left: new Set(), decided: new Set(), last: null, names: false });
+    Object.assign(this, { root, client: uid(), images: [], left: new Set(), decided: new Set(), last: null, stored: 0, names: false });
     Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY });
     this.$ = (selector) => root.querySelector(selector);
     this.$('.review-names').addEventListener('click', () => this.toggleNames());
@@ -66,6 +66,7 @@ class Review {
   /** Keys are heard meanwhile: what they decided is not asked again, and the image in sight stays, or `first` comes. */
   async fetch(first = null) {
     this.fetching = true;
+    const { stored } = this;
     const query = new URLSearchParams({ names: this.names, left: [...this.left].join(',') });
     if (first ?? this.image) query.set('first', first ?? this.image.sample_id);
     try {
@@ -74,7 +75,7 @@ class Review {
       const inSight = open.findIndex(({ sample_id: id }) => id === (first ?? this.image?.sample_id));
       if (inSight > 0) open.unshift(...open.splice(inSight, 1));
       Object.assign(this, { images: open, count, annotator, fetched: true });
-      if (first !== null || !this.busy) this.last = last;
+      if (stored === this.stored) this.last = last; // what was decided meanwhile is newer
       this.paint();
     } catch (problem) {
       this.tell(problem.message);
@@ -104,6 +105,7 @@ class Review {
     this.busy = false;
     if (!stored) return;
     this.tell(kind === 'label' ? this.name(classId) : WORDS[kind]);
+    this.stored += 1;
     this.last = decision;
     this.decided.add(image.sample_id);
     this.next();
@@ -130,6 +132,8 @@ class Review {
     const stored = await this.send({ uid: uid(), kind: 'undo', sample_id: last.sample_id, undoes: last.uid });
     if (stored) {
       this.tell('Undone');
+      this.stored += 1;
+      this.last = null; // until the server says which was before it
       this.decided.delete(last.sample_id);
       await this.fetch(last.sample_id);
       poll();
