@@ -12,13 +12,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Keyboard, Page, expect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labeler import Project
@@ -27,6 +28,7 @@ from labeler.published import publish
 from labeler.ui.app import build
 from model.checkpoint import Model
 
+Keyboard.press = partialmethod(Keyboard.press, delay=50)  # type: ignore[assignment]  # as hands do; closer ones bounced
 CLASSES = [f"class {i}" for i in range(1, 11)]
 LOCAL = "http://127.0.0.1:7860"
 

@@ -42,7 +42,32 @@ def type_on(page: Page, key: str, code: str, shift: bool = False) -> int:
     """A key of another layout; the sample that was on screen."""
     sample_id = on_screen(page)
     page.evaluate(PRESSED, [key, code, shift])
+    page.wait_for_timeout(50)
     return sample_id
+
+
+BOUNCED = """(keys) => keys.forEach((key) => document.activeElement.dispatchEvent(
+  new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })))"""
+
+
+@pytest.mark.parametrize("second", ["3", "4"])
+def test_a_key_that_bounces_and_a_finger_on_two_keys_answer_one_image(
+    second: str, project: Project, visit: Visitors
+) -> None:
+    name = f"Bo {second}"
+    page = visit(name)
+    first = on_screen(page)
+    page.evaluate(BOUNCED, ["3", second])
+    expect(page.locator(IMAGE)).not_to_have_attribute("data-sample-id", str(first))
+    next_one = on_screen(page)
+    page.wait_for_timeout(50)
+    assert press(page, "4") == next_one
+    all_saved(page)
+    assert given_by(project, name) == [("label", first, 3), ("label", next_one, 4)]
+    page.evaluate(BOUNCED, ["Backspace", "Backspace"])
+    expect(page.locator(IMAGE)).to_have_attribute("data-sample-id", str(next_one))
+    all_saved(page)
+    assert [kind for kind, *_ in given_by(project, name)] == ["label", "label", "undo"]
 
 
 def test_where_digits_need_shift_the_digit_row_labels_with_and_without_it(project: Project, visit: Visitors) -> None:

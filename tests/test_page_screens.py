@@ -184,6 +184,40 @@ def test_actual_pixels_of_a_large_image_start_at_its_centre(tmp_path: Path, brow
         assert abs(view[start] + view[length] / 2 - image[start] - image[length] / 2) < 12, "scroll bars aside"
 
 
+def test_the_next_large_image_is_laid_out_behind_the_one_in_sight_before_its_turn(
+    tmp_path: Path, browser: Browser
+) -> None:
+    with small_project(tmp_path / "project", n=6, side=1200) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        behind = page.locator(".stage-behind img")
+        for _ in range(3):
+            expect(behind).to_have_count(1)
+            coming, place = behind.get_attribute("data-sample-id"), behind.bounding_box()
+            assert int(coming or 0) != press(page, "1")
+            expect(page.locator(IMAGE)).to_have_attribute("data-sample-id", str(coming))
+            assert page.locator(IMAGE).bounding_box() == place
+        page.keyboard.press("Backspace")
+        page.keyboard.press("2")
+        for _ in range(3):
+            press(page, "1")
+        expect(page.locator(".stage-message")).to_contain_text("Every image has an answer")
+        expect(behind).to_have_count(0)
+        all_saved(page)
+        assert sorted(project.store.labels().values()) == [1, 1, 1, 1, 1, 2]
+        visit.close()
+
+
+def test_small_images_need_nothing_behind_them(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "project", n=6) as project, served(project) as address:
+        visit = Visitors(browser, address)
+        page = visit()
+        press(page, "1")
+        page.wait_for_timeout(300)
+        expect(page.locator(".stage-behind img")).to_have_count(0)
+        visit.close()
+
+
 @pytest.mark.parametrize(("width", "height"), [(844, 390), (720, 450)], ids=["phone held sideways", "zoomed to 200 %"])
 def test_in_a_low_window_the_image_stands_beside_the_answers_and_nothing_scrolls(
     tmp_path: Path, browser: Browser, width: int, height: int

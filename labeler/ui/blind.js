@@ -5,6 +5,7 @@ import { drawChart } from './chart.js';
 import { drawn } from './drawn.js';
 import { element, number, percent } from './dom.js';
 import { Keep } from './holder.js';
+import { bounces } from './keys.js';
 import { labelsOf } from './sheet.js';
 
 const MOST_SIDE = 320; // pixels of the image in question
@@ -202,7 +203,7 @@ export class Blind {
     event.stopPropagation(); // no other screen hears the keys of a test
     if (!what || !this.images?.length) return;
     event.preventDefault();
-    if (!event.repeat && !(what === 'back' && !this.said.length)) this.say(what);
+    if (!event.repeat && !bounces(event) && !(what === 'back' && !this.said.length)) this.say(what);
   }
 
   // ---------- scores ----------

@@ -93,7 +93,7 @@ class Canvas {
       release: (sampleIds) => this.server.post('release', { sample_ids: sampleIds }),
       held: () => [...(this.current ? [this.current.sample_id] : []), ...this.outbox.sampleIds()],
       wanted: (sampleId) => sampleId !== this.current?.sample_id && !this.answers.has(sampleId),
-      arrived: () => (this.current ? undefined : this.advance()),
+      arrived: () => (this.current ? this.prepare() : this.advance()),
     });
   }
 
@@ -216,6 +216,11 @@ class Canvas {
     const question = this.queue.take() ?? null;
     this.show(question);
     this.queue.fill();
+    requestAnimationFrame(() => requestAnimationFrame(() => this.prepare())); // this one is painted first
+  }
+
+  prepare() {
+    this.stage.prepare(this.queue.questions[0] ?? null);
   }
 
   show(question) {

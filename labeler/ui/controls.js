@@ -3,7 +3,7 @@
 import { bus } from './api.js';
 import { dialogOf, isTyping } from './dialogs.js';
 import { element } from './dom.js';
-import { digitOf, shown } from './keys.js';
+import { bounces, digitOf, shown } from './keys.js';
 
 const PAN = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }; // with Shift; pixels
 const LIGHT = {
@@ -52,7 +52,7 @@ export class Controls {
     const action = this.action(event);
     if (!action) return;
     event.preventDefault();
-    if (!event.repeat) action();
+    if (!event.repeat && !bounces(event)) action();
   }
 
   /** What a key does, or null. */

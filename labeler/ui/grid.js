@@ -5,7 +5,7 @@ import { sitting } from './canvas.js';
 import { chip as chosenChip, keep, kept } from './chosen.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
-import { digitOf, Keys } from './keys.js';
+import { bounces, digitOf, Keys } from './keys.js';
 import { Marks } from './marks.js';
 import { openTab } from './tabs.js';
 
@@ -398,7 +398,7 @@ class Grid {
     const action = this.action(event.key, event.shiftKey, digitOf(event));
     if (!action) return;
     event.preventDefault();
-    if (!event.repeat || event.key.startsWith('Arrow')) action();
+    if (event.key.startsWith('Arrow') || (!event.repeat && !bounces(event))) action();
   }
 
   action(key, shift = false, digit = '') {

@@ -28,6 +28,17 @@ export const FIXED = new Map([
   [':', '; and : change the contrast'],
 ]);
 
+const BOUNCE = 40; // ms in which no hand presses twice: a worn key does, and a finger that comes down on two
+
+let pressedAt = -BOUNCE;
+
+/** True for the press of a key that follows another so closely that nobody saw what it would answer. */
+export function bounces({ timeStamp }) {
+  const since = timeStamp - pressedAt;
+  pressedAt = timeStamp;
+  return since < BOUNCE;
+}
+
 export class Keys {
   /** @param own {'class:3': 'a', skip: 'x', ...}: what this person chose; '' for no key */
   constructor(classes, own) {

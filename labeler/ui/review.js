@@ -4,7 +4,7 @@ import { bus, call, firstState, poll, state, uid } from './api.js';
 import { showAgreement } from './agreement.js';
 import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
-import { digitOf, Keys, shown } from './keys.js';
+import { bounces, digitOf, Keys, shown } from './keys.js';
 
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 const ACTIONS = [
@@ -248,7 +248,7 @@ class Review {
     const action = this.action(event.key.toLowerCase()) ?? this.action(digitOf(event));
     if (!action) return;
     event.preventDefault();
-    if (!event.repeat) action();
+    if (!event.repeat && !bounces(event)) action();
   }
 
   /** What a key does here. N is the names' where it is no key of a class, nor of what is done here. */

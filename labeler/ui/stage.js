@@ -4,10 +4,13 @@
 import { load } from './queue.js';
 import { Zoom } from './zoom.js';
 
+const LARGE = 1_000_000; // pixels of a picture that takes more than a frame to be decoded and scaled
+
 export class Stage {
   constructor(root) {
     this.view = root.querySelector('.stage-view');
     this.frame = root.querySelector('.stage-image');
+    this.behind = root.querySelector('.stage-behind');
     this.message = root.querySelector('.stage-message');
     this.cue = root.querySelector('.stage-cue');
     this.saidUntil = 0;
@@ -75,6 +78,17 @@ export class Stage {
       this.say('This image cannot be shown.', 'It may have been moved or damaged. Skip it, or flag it.');
       question.broken = true;
     }
+  }
+
+  /** Lays the next picture out behind the one in sight, if it is large: it is scaled and drawn before its turn comes. */
+  async prepare(question) {
+    this.next = question;
+    const ready = await question?.picture?.done;
+    if (question !== this.next || (question && question === this.question)) return;
+    const { element } = question?.picture ?? {};
+    const large = ready && element.naturalWidth * element.naturalHeight >= LARGE;
+    this.behind.replaceChildren(...(large ? [element] : []));
+    if (large) this.zoom.fit(element, this.behind);
   }
 
   empty() {

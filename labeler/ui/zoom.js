@@ -108,15 +108,25 @@ export class Zoom {
       const [free, spare] = [Math.max(0, (width - view.clientWidth) / 2), Math.max(0, (height - view.clientHeight) / 2)];
       this.place.x = Math.min(free, Math.max(-free, this.place.x));
       this.place.y = Math.min(spare, Math.max(-spare, this.place.y));
-      image.style.width = `${width}px`;
-      image.style.height = `${height}px`;
-      image.classList.toggle('pixelated', factor >= 2);
-      const left = Math.round((view.clientWidth - width) / 2 + this.place.x); // whole pixels: hard ones stay hard
-      const top = Math.round((view.clientHeight - height) / 2 + this.place.y);
-      frame.style.transform = `translate(${left}px, ${top}px)`;
+      this.lay(image, frame, factor, this.place);
       view.classList.toggle('pans', free > 0 || spare > 0);
     }
     this.changed();
+  }
+
+  /** Gives an image that is not in sight the place it will have when it is. */
+  fit(image, frame) {
+    this.lay(image, frame, this.fitted(image), { x: 0, y: 0 });
+  }
+
+  lay(image, frame, factor, { x, y }) {
+    const [width, height] = [image.naturalWidth * factor, image.naturalHeight * factor];
+    image.style.width = `${width}px`;
+    image.style.height = `${height}px`;
+    image.classList.toggle('pixelated', factor >= 2);
+    const left = Math.round((this.view.clientWidth - width) / 2 + x); // whole pixels: hard ones stay hard
+    const top = Math.round((this.view.clientHeight - height) / 2 + y);
+    frame.style.transform = `translate(${left}px, ${top}px)`;
   }
 
   // ---------- factors: screen pixels a pixel ----------
@@ -130,15 +140,14 @@ export class Zoom {
     return this.place.factor ?? this.fitted();
   }
 
-  room(margin = MARGIN) {
-    const { image, view } = this;
+  room(image = this.image, margin = MARGIN) {
+    const { view } = this;
     if (!image?.naturalWidth) return 1;
     return Math.min((view.clientWidth - margin) / image.naturalWidth, (view.clientHeight - margin) / image.naturalHeight);
   }
 
-  fitted() {
-    const { image } = this;
-    return image ? scale(this.room(), Math.max(image.naturalWidth, image.naturalHeight)) : 1;
+  fitted(image = this.image) {
+    return image ? scale(this.room(image), Math.max(image.naturalWidth, image.naturalHeight)) : 1;
   }
 
   /** Small images grow by whole device pixels, whatever is asked for. */
