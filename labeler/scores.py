@@ -46,19 +46,17 @@ def scores(store: Store, published: Published | None) -> dict[str, Any]:
 
 
 def cell(store: Store, published: Published | None, given: int, taken: int) -> dict[str, Any]:
-    """Labeled images of class `given` that the model takes for `taken` now: ids of those it learned from, ascending,
-    and how many measuring ones there are. Which those are nobody is told: corrected towards the model's belief, they
-    would flatter it."""
+    """Images of class `given` that the model takes for `taken` now: ids of labeled ones it learned from and of gold
+    ones, ascending, and how many measuring ones there are. Which those are nobody is told: corrected towards the
+    model's belief, they would flatter it; gold ones nobody corrects here."""
     if published is None or not published.labels:
-        return {"learned": [], "measuring": 0}
+        return {"learned": [], "gold": [], "measuring": 0}
     counted_as = store.counted_as()
     mine = published.sample_ids[taken_for(published, counted_as) == taken]
-    learned = np.array([i for i, c in store.labels(split="pool").items() if c == given], np.int64)
-    measuring = [i for i, c in measured_labels(store).items() if counted_as.get(c) == given]
-    return {
-        "learned": np.intersect1d(learned, mine).tolist(),
-        "measuring": int(np.isin(np.array(measuring, np.int64), mine).sum()),
-    }
+    labels = {"learned": store.labels(split="pool"), "gold": store.gold(), "measuring": measured_labels(store)}
+    found = {kind: [i for i, c in given_to.items() if counted_as.get(c) == given] for kind, given_to in labels.items()}
+    behind = {kind: np.intersect1d(np.array(ids, np.int64), mine).tolist() for kind, ids in found.items()}
+    return {**behind, "measuring": len(behind["measuring"])}
 
 
 def interval(k: int, n: int) -> tuple[float, float]:

@@ -1,10 +1,12 @@
 """The Learning tab in a browser: scores class by class, confusion by keyboard, pace, what answers changed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, press, served, small_project
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from test_loop import publish_version
 
 from labeler import Project
@@ -98,6 +100,35 @@ def test_scores_stand_on_measuring_images_and_a_cell_opens_the_labels_that_were_
     pool = project.store.sample_ids("pool").tolist()
     assert sorted(shown) == [pool[0], pool[3]]
     expect(page.locator("#lab-grid")).to_contain_text("it has learned from them")
+
+
+def test_a_cell_of_gold_images_shows_them_and_opens_what_was_learned_from(tmp_path: Path, browser: Browser) -> None:
+    with small_project(tmp_path / "project", n=20, side=28, classes=NAMES) as p:
+        images = np.random.default_rng(1).integers(0, 256, (6, 28, 28), dtype=np.uint8)
+        np.savez(tmp_path / "gold.npz", x=images, y=np.array(["cat", "cat", "dog"] * 2))
+        p.import_(tmp_path / "gold.npz", gold=True)
+        pool = p.store.sample_ids("pool").tolist()
+        p.loop("ann", "tab").answer(pool[0], "cat")
+        gold = p.store.gold()
+        cats = [i for i, c in gold.items() if c == 1]
+        publish_version(p, 1, pool[1:], probs={i: [0.1, 0.8, 0.1] for i in (pool[0], *gold)})
+        with served(p) as address:
+            visitors = Visitors(browser, address)
+            page = learning(visitors("bea"))
+            cell = page.get_by_label("cat, taken for dog: 4 of 4 (100%)")
+            cell.focus()
+            page.keyboard.press("Enter")
+            expect(page.locator(".confusion-say")).to_have_text("Gold images of cat that are now taken for dog: 4")
+            shown = page.locator(".confusion-strip img")
+            expect(shown).to_have_count(4)
+            sources = [one.get_attribute("src") or "" for one in shown.all()]
+            assert [int(src.split("/")[-1].split("?")[0]) for src in sources] == cats
+            assert shown.evaluate_all("all => Promise.all(all.map((one) => one.decode())).then(() => true)")
+            page.get_by_role("button", name="Open in the grid the 1 that it learned from").click()
+            tiles = page.locator(".grid-tile")
+            expect(tiles).to_have_count(1)
+            expect(tiles).to_have_attribute("data-sample-id", str(pool[0]))
+            visitors.close()
 
 
 def test_what_an_answer_changed_stands_beside_it_on_the_filmstrip(project: Project, visit: Visitors) -> None:

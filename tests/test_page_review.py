@@ -64,7 +64,9 @@ def test_keys_decide_accept_leave_open_and_take_back(project: Project, visit: Vi
     ]  # fmt: skip
 
 
-def test_an_undo_is_of_the_last_decision_though_an_older_queue_comes_after_it(project: Project, visit: Visitors) -> None:
+def test_an_undo_is_of_the_last_decision_though_an_older_queue_comes_after_it(
+    project: Project, visit: Visitors
+) -> None:
     page = review(visit("eve"))
     shown = page.locator(".review-image img")
     page.keyboard.press("3")

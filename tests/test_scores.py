@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ended
+from pages import small_project
 from sklearn.metrics import precision_recall_fscore_support
 from test_loop import array_project, publish_version
 
@@ -105,7 +106,27 @@ def test_behind_a_cell_are_the_labels_that_were_learned_from_and_no_measuring_on
             alike = [i for i, c in labels.items() if c == given]
             alike = [i for i in alike if published.probs[published.position(i)].argmax() == taken - 1]
             assert found["learned"] == [i for i in alike if i not in measure]
+            assert found["gold"] == []
             assert found["measuring"] == counts[given - 1, taken - 1] == sum(i in measure for i in alike)
+
+
+def test_behind_a_cell_are_the_very_gold_images_that_it_counts(tmp_path: Path) -> None:
+    with small_project(tmp_path / "project", n=20, classes=["cat", "dog", "owl"]) as p:
+        images = np.random.default_rng(1).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / "gold.npz", x=images, y=np.array(["cat", "dog", "cat"] * 4))
+        p.import_(tmp_path / "gold.npz", gold=True)
+        gold = p.store.gold()
+        probs = {i: [0.8, 0.1, 0.1] if k % 2 else [0.1, 0.1, 0.8] for k, i in enumerate(gold)}
+        publish_version(p, 1, [], probs=probs)
+        published = p.published()
+        counts = np.array(scores(p.store, published)["gold"]["confusion"])
+        assert counts.sum() == 12
+        for given in (1, 2, 3):
+            for taken in (1, 2, 3):
+                found = cell(p.store, published, given, taken)
+                assert len(found["gold"]) == counts[given - 1, taken - 1]
+                assert all(gold[i] == given and np.argmax(probs[i]) == taken - 1 for i in found["gold"])
+                assert (found["learned"], found["measuring"]) == ([], 0)
 
 
 def test_status_tells_scores_and_confusion_as_json(project: Project, labeler: Callable[..., Ended]) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Request
 from labeler import flips
 from labeler.pace import pace
 from labeler.scores import cell, scores
-from labeler.ui.desk import HISTORY, Desk
+from labeler.ui.desk import HISTORY, Desk, shown
 from labeler.ui.label import mounted
 from labeler.ui.signin import account_of
 
@@ -29,6 +29,7 @@ MEASURES = (
     "losses",
 )
 CURVE = 300  # versions of a curve: beyond, some in between are left out
+GOLD = 100  # gold images of a cell that are shown
 SHOWN = 80  # publications whose flips are shown
 
 
@@ -57,11 +58,13 @@ def learning_routes(api: APIRouter, desk: Desk, who: Callable[[Request], str | N
 
     @api.get("/confused")
     def confused(given: int, taken: int) -> dict[str, Any]:
-        """The labeled images behind a cell of the confusion matrix."""
+        """The images behind a cell of the confusion matrix: labeled ones for the grid, gold ones to be looked at."""
         known = {one.id for one in store.classes()}
         if not {given, taken} <= known:
             raise HTTPException(404, "There is no such class any more. Reload the page.")
-        return cell(store, desk.project.published(), given, taken)
+        behind = cell(store, desk.project.published(), given, taken)
+        gold = [shown(sample) for sample in store.samples(ids=behind["gold"][:GOLD])]
+        return {**behind, "gold": gold, "gold_n": len(behind["gold"])}
 
     @api.get("/changed")
     def changed(request: Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// Class by class: precision, recall and F1 with their intervals, and the confusion matrix whose cells open the grid.
+// Class by class: precision, recall and F1 with their intervals, and the confusion matrix whose cells open the grid, or show the gold images they count.
 
 import { call } from './api.js';
 import { element, number, percent } from './dom.js';
@@ -17,6 +17,7 @@ export class Scores {
     Object.assign(this, { panel, state, scores: {}, kind: null, at: [0, 0] });
     this.matrix = panel.querySelector('.confusion');
     this.note = panel.querySelector('.confusion-say');
+    this.behind = panel.querySelector('.confusion-images');
     this.matrix.addEventListener('keydown', (event) => this.walk(event));
     this.matrix.addEventListener('focusin', ({ target }) => this.point(target.closest('button')));
     this.matrix.addEventListener('click', ({ target }) => this.open(target.closest('button')));
@@ -39,6 +40,7 @@ export class Scores {
     const kinds = Object.keys(KINDS).filter((one) => scores[one]);
     choice.hidden = kinds.length < 2;
     choice.replaceChildren(...kinds.map((one) => this.choice(one)));
+    this.behind.replaceChildren(); // of other counts
     panel.querySelector('header p').textContent = some
       ? `${percent(some.accuracy.value)} of ${number(some.n)} ${KINDS[kind].toLowerCase()} are right now, 95% interval ${percent(some.accuracy.low)} to ${percent(some.accuracy.high)}: images ${WHOSE[kind]}.`
       : '';
@@ -133,15 +135,44 @@ export class Scores {
     this.point(button);
     const [given, taken] = this.at.map((place) => this.classes[place]);
     const pair = given === taken ? `${given.name} that are taken for it` : `${given.name} that are now taken for ${taken.name}`;
+    this.behind.replaceChildren();
     try {
-      const { learned, measuring } = await call(`confused?given=${given.id}&taken=${taken.id}`);
-      if (learned.length) return openGrid({ among: learned, decided: true, title: `Labels ${pair}: it has learned from them` });
+      const found = await call(`confused?given=${given.id}&taken=${taken.id}`);
+      if (this.kind === 'gold' && found.gold_n) return this.showGold(found, pair);
+      if (found.learned.length) return openLearned(found.learned, pair);
+      const { measuring } = found;
       const hidden = measuring ? ` ${number(measuring)} of those that measure ${measuring === 1 ? 'is' : 'are'}: they are looked at on the Label tab alone.` : '';
       this.note.textContent = `No label that it learned from is among ${pair}.${hidden}`;
     } catch (problem) {
       this.note.textContent = problem.message;
     }
   }
+
+  /** The gold images of a cell, to be looked at: they came with their class. Each opens whole. */
+  showGold({ gold, gold_n: n, learned }, pair) {
+    this.note.textContent = `Gold images of ${pair}: ${n > gold.length ? `the first ${number(gold.length)} of ` : ''}${number(n)}`;
+    const strip = element('div', 'confusion-strip');
+    strip.append(...gold.map(thumbnail));
+    this.behind.replaceChildren(strip);
+    if (!learned.length) return;
+    const more = element('button', '', `Open in the grid the ${number(learned.length)} that it learned from`);
+    more.type = 'button';
+    more.addEventListener('click', () => openLearned(learned, pair));
+    this.behind.append(more);
+  }
+}
+
+function openLearned(learned, pair) {
+  openGrid({ among: learned, decided: true, title: `Labels ${pair}: it has learned from them` });
+}
+
+function thumbnail({ image, thumb, name, width, height }) {
+  const link = element('a');
+  Object.assign(link, { href: image, target: '_blank', title: name });
+  const picture = element('img', Math.max(width, height) <= 128 ? 'pixelated' : '');
+  Object.assign(picture, { src: thumb, alt: name });
+  link.append(picture);
+  return link;
 }
 
 function corner() {
