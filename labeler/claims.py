@@ -120,7 +120,7 @@ def markdown(report: Row) -> str:
     seeds = sorted({r["rng_seed"] for r in rows})
     flips = FLIPS[report["flip"]]
     lines = [
-        f"# From no label to every label: {report['source']}",
+        f"# From no label to every label: {Path(report['source']).name}",
         "",
         f"{n_all:,} training images, {report['test_images']:,} test images, never trained on. Labels drawn at random, "
         f"the same for all methods; rng seeds {', '.join(map(str, seeds))}"

@@ -23,9 +23,9 @@ def shape_of(images: np.ndarray) -> tuple[int, ...]:
 
 def config_for(images: np.ndarray, n_classes: int) -> VAEConfig:
     """Our own network for uint8 images (N, S, S[, 3]) or vectors (N, D). ValueError for other arrays."""
-    if images.dtype == np.uint8 and images.ndim in (3, 4):
+    if images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[1] == images.shape[2]:
         return VAEConfig(shape_of(images), n_classes)
-    if images.ndim == 2 and images.dtype.kind in "iuf":
+    if images.ndim == 2 and images.shape[1] and images.dtype.kind in "iuf":
         return VAEConfig(shape_of(images), n_classes, min(32, max(4, images.shape[1])), likelihood="gaussian")
     raise ValueError(
         f"the images are {images.dtype} {images.shape}; expected uint8 (N, S, S) or (N, S, S, 3), or vectors (N, D). "

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -55,11 +56,19 @@ class LearnerConfig:
     settle_most: int = 2000  # and at most
 
 
+def _must_exist(labels: dict[int, int], n_images: int, n_classes: int) -> None:
+    for position, label in labels.items():
+        if not (isinstance(position, Integral) and 0 <= position < n_images):
+            raise ValueError(f"there is no image {position!r}: positions are 0 to {n_images - 1}")
+        if not (isinstance(label, Integral) and 0 <= label < n_classes):
+            raise ValueError(f"the label of image {position} is {label!r}: classes are 0 to {n_classes - 1}")
+
+
 class Learner:
     """images uint8 (N, S, S) or (N, S, S, 3), or vectors float (N, D); with a `vae` of one's own, whatever it takes.
 
     `held_out` (N,) bool: never trained on, neither image nor label. A label is a class index. Positions are rows of
-    `images`; what they mean outside is the caller's affair.
+    `images`; what they mean outside is the caller's affair. ValueError for arrays that nothing can be learned from.
     """
 
     def __init__(
@@ -74,8 +83,12 @@ class Learner:
     ):
         self.config = config or LearnerConfig()
         self.device = device or best_device()
-        self._given = images
-        self.held_out = np.zeros(len(images), bool) if held_out is None else held_out
+        images = self._given = images if isinstance(images, np.ndarray) else np.asarray(images)
+        self.held_out = np.zeros(len(images), bool) if held_out is None else np.asarray(held_out)
+        if self.held_out.dtype != bool or self.held_out.shape != (len(images),):
+            raise ValueError(f"held_out is {self.held_out.dtype} {self.held_out.shape}; expected bool ({len(images)},)")
+        if n_classes < 1:
+            raise ValueError(f"the model needs at least 1 class, got {n_classes}")
         self.trainable = np.flatnonzero(~self.held_out)
         if len(self.trainable) < 2:
             raise ValueError(f"the model needs at least 2 images to learn from, got {len(self.trainable)}")
@@ -209,7 +222,11 @@ class Learner:
 
     # ---------- labels ----------
     def set_labels(self, labels: dict[int, int]) -> bool:
-        """position -> class of all that is labeled now; corrections and retractions included. True if it changed."""
+        """position -> class of all that is labeled now; corrections and retractions included. True if it changed.
+
+        ValueError for a position or a class that does not exist.
+        """
+        _must_exist(labels, len(self.images), self.n_classes)
         labels = {i: y for i, y in labels.items() if not self.held_out[i]}
         if labels == self.labels:
             return False

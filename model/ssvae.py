@@ -149,7 +149,12 @@ class SSVAE(nn.Module):
         return self.config.likelihood == "gaussian" and bool(self.x_mean.isnan().any())
 
     def standardise_by(self, x: np.ndarray) -> None:
-        """Keep mean and standard deviation of x (N, *shape); one of a feature that never changes counts as 1."""
+        """Keep mean and standard deviation of x (N, *shape); one of a feature that never changes counts as 1.
+
+        ValueError where x is not finite.
+        """
+        if not np.isfinite(x).all():
+            raise ValueError("a number of the training data is not finite")
         mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
         rounding = np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps * np.abs(mean)
         std = np.where(std > 4 * rounding, std, 1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from scipy import sparse as sp
 from sklearn.datasets import load_digits
@@ -73,6 +74,16 @@ def test_bald_is_the_mutual_information_under_the_whole_posterior_of_the_last_la
     np.testing.assert_allclose(found, truth, atol=0.015)
     before = acquisition.bald(p, unit, labeled[:0], np.random.default_rng(1), heads=4000)
     assert (found[labeled] < before[labeled]).all()  # a label tells something about its own neighbourhood
+
+
+def test_bald_has_scores_whatever_few_labeled_features_are_like() -> None:
+    """Single-precision eigenvectors of matrices of low rank are NaN now and then, or do not converge."""
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(10), 80).astype(np.float32)
+    for i in range(150):
+        h = np.maximum(rng.normal(size=(80, 2 + i % 40)) @ rng.normal(size=(2 + i % 40, 256)), 0)
+        unit = F.normalize(torch.from_numpy((h * (rng.random(256) < 0.5)).astype(np.float32)), dim=1)
+        assert np.isfinite(acquisition.bald(p, unit, np.arange(40), rng, heads=1)).all()
 
 
 def test_badge_picks_what_kmeans_plus_plus_picks_on_the_gradients_written_out() -> None:

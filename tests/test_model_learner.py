@@ -189,6 +189,42 @@ def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
     assert not held_out[drawn].any()
 
 
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ({20: 1}, "no image 20: positions are 0 to 19"),
+        ({-1: 1}, "no image -1"),
+        ({"cat": 1}, "no image 'cat'"),
+        ({0: 3}, "label of image 0 is 3: classes are 0 to 2"),
+        ({0: -1}, "label of image 0 is -1"),
+        ({0: 1.5}, "label of image 0 is 1.5"),
+    ],
+)
+def test_labels_of_no_image_or_no_class_are_refused_and_change_nothing(digits, labels, says):
+    learner = Learner(digits[0][:20], 3, None, LearnerConfig(warm_up_steps=1))
+    learner.set_labels({1: np.int64(2)})
+    with pytest.raises(ValueError, match=says):
+        learner.set_labels(labels | {2: 0})
+    assert learner.labels == {1: 2}
+
+
+@pytest.mark.parametrize(
+    ("images", "n_classes", "held_out", "says"),
+    [
+        (np.zeros((20, 16, 24), np.uint8), 3, None, "expected uint8"),
+        (np.zeros((20, 16, 16)), 3, None, "expected uint8"),
+        (np.zeros((20, 0)), 3, None, "expected uint8"),
+        (np.full((20, 5), np.nan), 3, None, "not finite"),
+        (np.zeros((20, 16, 16), np.uint8), 0, None, "at least 1 class"),
+        (np.zeros((20, 16, 16), np.uint8), 3, np.zeros(5, bool), "expected bool"),
+        (np.zeros((20, 16, 16), np.uint8), 3, [1, 2], "expected bool"),
+    ],
+)
+def test_arrays_that_nothing_can_be_learned_from_are_refused_at_once(images, n_classes, held_out, says):
+    with pytest.raises(ValueError, match=says):
+        Learner(images, n_classes, held_out)
+
+
 def test_the_published_file_gives_the_same_answers_anywhere(trained, digits, tmp_path):
     images, _ = digits
     model = trained[1]
