@@ -80,15 +80,15 @@ export class Stage {
     }
   }
 
-  /** Lays the next picture out behind the one in sight, if it is large: it is scaled and drawn before its turn comes. */
+  /** Puts the next picture behind the one in sight, if it is large: the browser scales it for its place before its turn. */
   async prepare(question) {
     this.next = question;
     const ready = await question?.picture?.done;
     if (question !== this.next || (question && question === this.question)) return;
     const { element } = question?.picture ?? {};
     const large = ready && element.naturalWidth * element.naturalHeight >= LARGE;
+    if (large) this.zoom.fit(element);
     this.behind.replaceChildren(...(large ? [element] : []));
-    if (large) this.zoom.fit(element, this.behind);
   }
 
   empty() {

@@ -108,25 +108,24 @@ export class Zoom {
       const [free, spare] = [Math.max(0, (width - view.clientWidth) / 2), Math.max(0, (height - view.clientHeight) / 2)];
       this.place.x = Math.min(free, Math.max(-free, this.place.x));
       this.place.y = Math.min(spare, Math.max(-spare, this.place.y));
-      this.lay(image, frame, factor, this.place);
+      this.size(image, factor);
+      const left = Math.round((view.clientWidth - width) / 2 + this.place.x); // whole pixels: hard ones stay hard
+      const top = Math.round((view.clientHeight - height) / 2 + this.place.y);
+      frame.style.transform = `translate(${left}px, ${top}px)`;
       view.classList.toggle('pans', free > 0 || spare > 0);
     }
     this.changed();
   }
 
-  /** Gives an image that is not in sight the place it will have when it is. */
-  fit(image, frame) {
-    this.lay(image, frame, this.fitted(image), { x: 0, y: 0 });
+  /** Gives an image the size at which it is fitted. */
+  fit(image) {
+    this.size(image, this.fitted(image));
   }
 
-  lay(image, frame, factor, { x, y }) {
-    const [width, height] = [image.naturalWidth * factor, image.naturalHeight * factor];
-    image.style.width = `${width}px`;
-    image.style.height = `${height}px`;
+  size(image, factor) {
+    image.style.width = `${image.naturalWidth * factor}px`;
+    image.style.height = `${image.naturalHeight * factor}px`;
     image.classList.toggle('pixelated', factor >= 2);
-    const left = Math.round((this.view.clientWidth - width) / 2 + x); // whole pixels: hard ones stay hard
-    const top = Math.round((this.view.clientHeight - height) / 2 + y);
-    frame.style.transform = `translate(${left}px, ${top}px)`;
   }
 
   // ---------- factors: screen pixels a pixel ----------
