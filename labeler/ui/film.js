@@ -23,7 +23,7 @@ export class Film {
 
   newest() {
     this.back = false;
-    this.strip.scrollLeft = this.strip.scrollWidth;
+    requestAnimationFrame(() => this.back || (this.strip.scrollLeft = this.strip.scrollWidth)); // laid out by then
   }
 
   /** A strip that is hidden, or that has just become wider, was scrolled by nobody. */

@@ -24,7 +24,16 @@ export class Zoom {
     for (const type of ['pointerdown', 'pointermove', 'pointerup', 'pointercancel']) {
       view.addEventListener(type, (event) => this.pointer(type, event));
     }
-    new ResizeObserver(() => this.draw()).observe(view);
+    this.measure();
+    new ResizeObserver(() => {
+      this.measure();
+      this.draw();
+    }).observe(view);
+  }
+
+  /** The size of the view is read when it changes: read after each answer, it would have the page laid out twice. */
+  measure() {
+    Object.assign(this, { width: this.view.clientWidth, height: this.view.clientHeight });
   }
 
   get image() {
@@ -105,12 +114,12 @@ export class Zoom {
     if (image?.naturalWidth) {
       const factor = this.factor();
       const [width, height] = [image.naturalWidth * factor, image.naturalHeight * factor];
-      const [free, spare] = [Math.max(0, (width - view.clientWidth) / 2), Math.max(0, (height - view.clientHeight) / 2)];
+      const [free, spare] = [Math.max(0, (width - this.width) / 2), Math.max(0, (height - this.height) / 2)];
       this.place.x = Math.min(free, Math.max(-free, this.place.x));
       this.place.y = Math.min(spare, Math.max(-spare, this.place.y));
       this.size(image, factor);
-      const left = Math.round((view.clientWidth - width) / 2 + this.place.x); // whole pixels: hard ones stay hard
-      const top = Math.round((view.clientHeight - height) / 2 + this.place.y);
+      const left = Math.round((this.width - width) / 2 + this.place.x); // whole pixels: hard ones stay hard
+      const top = Math.round((this.height - height) / 2 + this.place.y);
       frame.style.transform = `translate(${left}px, ${top}px)`;
       view.classList.toggle('pans', free > 0 || spare > 0);
     }
@@ -140,9 +149,8 @@ export class Zoom {
   }
 
   room(image = this.image, margin = MARGIN) {
-    const { view } = this;
     if (!image?.naturalWidth) return 1;
-    return Math.min((view.clientWidth - margin) / image.naturalWidth, (view.clientHeight - margin) / image.naturalHeight);
+    return Math.min((this.width - margin) / image.naturalWidth, (this.height - margin) / image.naturalHeight);
   }
 
   fitted(image = this.image) {
