@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from model import ACQUISITIONS
+from model.device import eigh
 from model.graph import Graph
 from model.scores import SCORES, margin, most_wanted
 
@@ -120,8 +121,7 @@ def bald(
 
     Houlsby 2011, eq. 2, by heads drawn from a Laplace approximation of the last layer (Kristiadi 2020): its prior
     gives the logits the spread that they have, each labeled image adds (diag(p) - p p^T) x h h^T to the precision,
-    with the mean of the first factor for all, so that both are diagonalised apart and no (C D, C D) matrix is made;
-    in double precision, as in `Features.components`.
+    with the mean of the first factor for all, so that both are diagonalised apart and no (C D, C D) matrix is made.
     """
     logits = torch.from_numpy(probs).to(features.device).clamp_min(1e-6).log()
     logits -= logits.mean(1, keepdim=True)
@@ -130,8 +130,8 @@ def bald(
     if len(labeled_rows):
         at = torch.from_numpy(labeled_rows).to(features.device)
         p = logits[at].softmax(1)
-        curvature, turn = _eigh(torch.diag(p.mean(0)) - p.T @ p / len(p))  # (C,), (C, C)
-        strength, axes = _eigh(features[at].T @ features[at])  # (D,), (D, D)
+        curvature, turn = eigh(torch.diag(p.mean(0)) - p.T @ p / len(p))  # (C,), (C, C)
+        strength, axes = eigh(features[at].T @ features[at])  # (D,), (D, D)
         strength, axes = strength[-len(at) :].clamp_min(0), axes[:, -len(at) :]  # the others are zero
         seen = prior * strength[:, None] * curvature.clamp_min(0)
         variance = prior * (1 - (features @ axes) ** 2 @ (seen / (1 + seen))).clamp_min(0)  # (n, C), along `turn`
@@ -143,11 +143,6 @@ def bald(
         mean += p / heads
         of_each -= (p * log_p).sum(1) / heads
     return (torch.special.entr(mean).sum(1) - of_each).clamp_min(0).cpu().numpy()
-
-
-def _eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    values, vectors = torch.linalg.eigh(matrix.double())
-    return values.to(matrix.dtype), vectors.to(matrix.dtype)
 
 
 # ---------- from scores to questions ----------

@@ -30,6 +30,16 @@ def best_device() -> Device:
     return Device("cpu", _convolution_seconds(torch.bfloat16) < _convolution_seconds(torch.float32))
 
 
+def eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues (n,), ascending, and eigenvectors (n, n) of a symmetric matrix, found in double precision.
+
+    In single precision LAPACK gives NaN, or no convergence, for some matrices of low rank, and few images or units that
+    are always 0 make such.
+    """
+    values, vectors = torch.linalg.eigh(matrix.double())
+    return values.to(matrix.dtype), vectors.to(matrix.dtype)
+
+
 def _convolution_seconds(dtype: torch.dtype) -> float:
     """Fastest of five runs of one typical layer, forward and backward."""
     runs = []

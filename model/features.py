@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model.device import Device
+from model.device import Device, eigh
 from model.ssvae import SSVAE, VAEConfig
 
 CHUNK = 500  # what a layer makes of these fits the cache: a third faster than 2,000
@@ -102,17 +102,13 @@ class Features:
 
     @torch.inference_mode()
     def components(self, n: int = 50) -> np.ndarray:
-        """The first n principal components of h, centred and of length one as in the graph: float16 (N, <= n).
-
-        The axes are found in double precision: LAPACK's single one gives NaN, or no convergence, for some matrices of
-        low rank, and few images or units that are always 0 make such.
-        """
+        """The first n principal components of h, centred and of length one as in the graph: float16 (N, <= n)."""
         mean = torch.stack([part.float().sum(0) for part in self.h.split(CHUNK)]).sum(0) / len(self.h)
         covariance = torch.zeros(len(mean), len(mean))
         for part in self.h.split(20_000):
             directions = F.normalize(part.float() - mean, dim=1)
             covariance += directions.T @ directions / len(self.h)
-        axes = torch.linalg.eigh(covariance.double()).eigenvectors.float().flip(1)[:, :n]  # the largest first
+        axes = eigh(covariance)[1].flip(1)[:, :n]  # the largest first
         parts = [F.normalize(part.float() - mean, dim=1) @ axes for part in self.h.split(20_000)]
         return torch.cat(parts).half().numpy()
 

@@ -124,6 +124,15 @@ def test_a_cell_of_gold_images_shows_them_and_opens_what_was_learned_from(tmp_pa
             sources = [one.get_attribute("src") or "" for one in shown.all()]
             assert [int(src.split("/")[-1].split("?")[0]) for src in sources] == cats
             assert shown.evaluate_all("all => Promise.all(all.map((one) => one.decode())).then(() => true)")
+            told = {i: [0.1, 0.8, 0.1] for i in (pool[0], *cats[1:])} | {cats[0]: [0.8, 0.1, 0.1]}
+            publish_version(p, 2, pool[1:], probs=told)
+            expect(page.get_by_label("cat, taken for dog: 3 of 4 (75%)")).to_be_focused()
+            expect(shown).to_have_count(4)  # a version every few seconds does not take away what is looked at
+            page.keyboard.press("ArrowDown")
+            expect(shown).to_have_count(0)
+            page.keyboard.press("ArrowUp")
+            page.keyboard.press("Enter")
+            expect(shown).to_have_count(3)
             page.get_by_role("button", name="Open in the grid the 1 that it learned from").click()
             tiles = page.locator(".grid-tile")
             expect(tiles).to_have_count(1)

@@ -1,4 +1,5 @@
-// Class by class: precision, recall and F1 with their intervals, and the confusion matrix whose cells open the grid, or show the gold images they count.
+// Class by class: precision, recall and F1 with their intervals, and the confusion matrix. Its cells open the grid, or
+// show the gold images that they count.
 
 import { call } from './api.js';
 import { element, number, percent } from './dom.js';
@@ -40,7 +41,6 @@ export class Scores {
     const kinds = Object.keys(KINDS).filter((one) => scores[one]);
     choice.hidden = kinds.length < 2;
     choice.replaceChildren(...kinds.map((one) => this.choice(one)));
-    this.behind.replaceChildren(); // of other counts
     panel.querySelector('header p').textContent = some
       ? `${percent(some.accuracy.value)} of ${number(some.n)} ${KINDS[kind].toLowerCase()} are right now, 95% interval ${percent(some.accuracy.low)} to ${percent(some.accuracy.high)}: images ${WHOSE[kind]}.`
       : '';
@@ -57,6 +57,7 @@ export class Scores {
     button.setAttribute('aria-pressed', String(kind === this.kind));
     button.addEventListener('click', () => {
       this.kind = kind;
+      this.behind.replaceChildren();
       this.draw();
       this.panel.querySelector('.kinds [aria-pressed=true]').focus();
     });
@@ -126,7 +127,9 @@ export class Scores {
     if (!button) return;
     this.button(...this.at)?.setAttribute('tabindex', '-1');
     button.tabIndex = 0;
-    this.at = [Number(button.dataset.row), Number(button.dataset.column)];
+    const at = [Number(button.dataset.row), Number(button.dataset.column)];
+    if (String(at) !== String(this.at)) this.behind.replaceChildren(); // they are of the cell before
+    this.at = at;
     this.note.textContent = button.title;
   }
 
@@ -136,8 +139,10 @@ export class Scores {
     const [given, taken] = this.at.map((place) => this.classes[place]);
     const pair = given === taken ? `${given.name} that are taken for it` : `${given.name} that are now taken for ${taken.name}`;
     this.behind.replaceChildren();
+    this.opened = button;
     try {
       const found = await call(`confused?given=${given.id}&taken=${taken.id}`);
+      if (this.opened !== button) return null; // another cell was opened meanwhile
       if (this.kind === 'gold' && found.gold_n) return this.showGold(found, pair);
       if (found.learned.length) return openLearned(found.learned, pair);
       const { measuring } = found;

@@ -148,9 +148,9 @@ export class Zoom {
     return this.place.factor ?? this.fitted();
   }
 
-  room(image = this.image, margin = MARGIN) {
+  room(image = this.image) {
     if (!image?.naturalWidth) return 1;
-    return Math.min((this.width - margin) / image.naturalWidth, (this.height - margin) / image.naturalHeight);
+    return Math.min((this.width - MARGIN) / image.naturalWidth, (this.height - MARGIN) / image.naturalHeight);
   }
 
   fitted(image = this.image) {
