@@ -28,7 +28,7 @@ from labeler.published import publish
 from labeler.ui.app import build
 from model.checkpoint import Model
 
-# The page takes presses within 40 ms for one (keys.js). Whoever imports this presses as hands do, each key held down for
+# The page takes presses within 40 ms for one (keys.js). Whoever imports this presses as hands do, each key held for
 # 50 ms; a test of closer ones sends the events itself.
 Keyboard.press = partialmethod(Keyboard.press, delay=50)  # type: ignore[assignment]
 
