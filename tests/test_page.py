@@ -380,6 +380,9 @@ REFUSED_LATE = """() => {
 }"""
 
 
+REFILL = "async () => void (await import('/labeler/ui/canvas.js')).sitting().queue.restart()"
+
+
 def test_a_name_once_given_is_not_asked_for_again_by_an_answer_to_an_earlier_request(
     project: Project, visit: Visitors
 ) -> None:
@@ -388,6 +391,7 @@ def test_a_name_once_given_is_not_asked_for_again_by_an_answer_to_an_earlier_req
     page.wait_for_load_state("networkidle")
     page.evaluate(REFUSED_LATE)
     page.context.clear_cookies()
+    page.evaluate(REFILL)  # as often as not one answer leaves enough in the queue
     press(page, "1")
     page.fill("dialog.who input", "ann")
     page.keyboard.press("Enter")
