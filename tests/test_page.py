@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import wait_for
 from pages import (
+    A_WHILE_LATER,
     AWAY,
     CLASSES,
     IGNORE_UNCLOSED,
@@ -234,13 +235,6 @@ def test_answers_given_offline_arrive_in_order_when_the_server_is_back(project: 
     assert [kind for kind, _, _ in answers(project)] == ["label", "label", "label", "undo"]
     assert project.store.labels() == {ids[0]: 1, ids[1]: 2}
     assert on_screen(page) == ids[2]
-
-
-A_WHILE_LATER = """
-for (const [key, value] of Object.entries(localStorage)) {
-  if (key.startsWith('labeler.outbox.')) localStorage.setItem(key, JSON.stringify({ ...JSON.parse(value), time: 0 }));
-}
-"""
 
 
 def test_answers_a_closed_tab_had_not_sent_are_sent_by_the_next_one(project: Project, visit: Visitors) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, press, served, small_project
+from conftest import wait_for
+from pages import A_WHILE_LATER, IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, press, served, small_project
 from playwright.sync_api import Browser, Page, expect
 
 from labeler import Project
@@ -175,9 +176,7 @@ def test_what_one_person_left_unsaved_is_never_saved_as_the_next_ones(project: P
     all_saved(page)
     assert labels_of(project) == [("ada", adas)]
     page.click(".top .person")
+    page.add_init_script(A_WHILE_LATER)
     sign_in(page, "ann", NEW_PASSWORD)
-    expect(page.locator(IMAGE)).to_be_visible()
-    page.wait_for_function("document.querySelector('.save').dataset.state === 'saved'")
-    page.wait_for_timeout(16_000)  # a copy that nobody has refreshed for so long is sent
-    page.wait_for_timeout(6_000)
-    assert sorted(labels_of(project)) == [("ada", adas), ("ann", anns)]
+    wait_for(lambda: sorted(labels_of(project)) == [("ada", adas), ("ann", anns)])
+    all_saved(page)

@@ -50,6 +50,32 @@ BOUNCED = """(keys) => keys.forEach((key) => document.activeElement.dispatchEven
   new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })))"""
 
 
+KEPT_AND_SENT = """([key, frames]) => {
+  let sent = 0;
+  const { fetch } = window;
+  window.fetch = (...request) => (sent += request[0].endsWith('commit'), fetch(...request));
+  if (!frames) window.requestAnimationFrame = () => 0;
+  document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+  const spare = Object.keys(localStorage).find((name) => name.includes('outbox'));
+  const { operations } = JSON.parse(localStorage.getItem(spare));
+  return [operations.map((one) => one.sample_id), sent];
+}"""
+
+
+@pytest.mark.parametrize("frames", [True, False])
+def test_an_answer_is_kept_with_its_key_and_sent_once_the_next_image_is_painted_or_no_frame_comes(
+    frames: bool, project: Project, visit: Visitors
+) -> None:
+    name = f"Fay {frames}"
+    page = visit(name)
+    sample_id = on_screen(page)
+    kept, sent = page.evaluate(KEPT_AND_SENT, ["3", frames])
+    assert (kept, sent) == ([sample_id], 0)
+    expect(page.locator(IMAGE)).not_to_have_attribute("data-sample-id", str(sample_id))
+    all_saved(page)
+    assert given_by(project, name) == [("label", sample_id, 3)]
+
+
 @pytest.mark.parametrize("second", ["3", "4"])
 def test_a_key_that_bounces_and_a_finger_on_two_keys_answer_one_image(
     second: str, project: Project, visit: Visitors

@@ -147,7 +147,8 @@ def test_another_tab_of_the_person_follows_and_what_holds_for_everybody_reaches_
     header_says(other, project, "learning", "Pausing… · v1")
     header_says(other, project, "paused", "Paused · v1")
     page.get_by_role("button", name="Resume training").click()
-    wait_for(lambda: not control_of(project.store).paused)
+    expect(page.locator(".wishes-say")).to_have_text("Training goes on.")
+    assert not control_of(project.store).paused
 
     page.route("**/labeler/control", lambda route: route.fulfill(status=403, json={"detail": "Only an admin may."}))
     page.get_by_label("Asked by").select_option("margin")

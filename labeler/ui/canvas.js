@@ -5,6 +5,7 @@ import { bus, call, firstState, state, tell } from './api.js';
 import { Classes } from './classes.js';
 import { Controls } from './controls.js';
 import { askName } from './dialogs.js';
+import { afterFrame } from './dom.js';
 import { emptyWords } from './empty.js';
 import { Facts } from './facts.js';
 import { Film } from './film.js';
@@ -215,8 +216,11 @@ class Canvas {
   advance() {
     const question = this.queue.take() ?? null;
     this.show(question);
-    this.queue.fill();
-    requestAnimationFrame(() => requestAnimationFrame(() => this.prepare())); // this one is painted first
+    if (!question) return this.queue.fill();
+    return afterFrame(() => {
+      this.queue.fill();
+      this.prepare();
+    });
   }
 
   prepare() {

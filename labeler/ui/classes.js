@@ -1,6 +1,6 @@
 // The class list: key, what the model draws for the class, name, count; with hints on, the model's probabilities.
 
-import { element } from './dom.js';
+import { element, number } from './dom.js';
 
 const DENSE = 14; // more classes than this are listed in narrow rows
 const SKETCH = 36; // pixels; larger drawings are made smaller, smooth
@@ -62,7 +62,7 @@ export class Classes {
   counts(perClass) {
     for (const [id, button] of this.buttons) {
       const n = perClass[id] || 0;
-      button.querySelector('.count').textContent = n ? n.toLocaleString('en') : '';
+      button.querySelector('.count').textContent = n ? number(n) : '';
       this.labeled.set(id, n);
     }
     this.describe();

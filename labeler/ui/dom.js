@@ -1,4 +1,4 @@
-// Elements, made with text only: nothing a person typed is ever parsed as markup.
+// Elements, made with text only: nothing a person typed is ever parsed as markup; and what waits until they are seen.
 
 export function element(tag, className = '', text = null) {
   const made = document.createElement(tag);
@@ -7,8 +7,24 @@ export function element(tag, className = '', text = null) {
   return made;
 }
 
-export const number = (n) => Number(n).toLocaleString('en');
+const figures = new Intl.NumberFormat('en'); // toLocaleString makes one each time
+export const number = (n) => figures.format(n);
 export const percent = (p) => `${(100 * p).toFixed(1)}%`;
 
 /** 'gold 81.2% (n=1,000)': an accuracy is never shown without the number of images it stands on. */
 export const accuracyText = ({ kind, value, n }) => `${kind} ${percent(value)} (n=${number(n)})`;
+
+const LATEST = 100; // ms; a hidden page paints no frame
+
+/** Calls `act` once what was just changed is on its way to the screen: nothing that can wait delays the next image. */
+export function afterFrame(act) {
+  let timer = 0;
+  let waits = true;
+  const once = () => {
+    clearTimeout(timer);
+    if (waits) act();
+    waits = false;
+  };
+  timer = setTimeout(once, LATEST);
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(once))); // before its second frame, the first is painted
+}

@@ -1,5 +1,7 @@
 // The outbox: answers in the order they were given, kept over a reload, sent one request at a time until acknowledged.
 
+import { afterFrame } from './dom.js';
+
 const BATCH = 50;
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 8000;
@@ -24,10 +26,11 @@ export class Outbox {
     return this.operations.map((operation) => operation.sample_id);
   }
 
+  /** Kept at once, sent as soon as the next image is painted. */
   push(...operations) {
     this.operations.push(...operations);
     this.save();
-    this.flush();
+    afterFrame(() => this.flush());
   }
 
   save() {

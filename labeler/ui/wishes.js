@@ -23,7 +23,7 @@ export class Wishes {
    * @param say (text) => tells the person
    */
   constructor(root, { classes, facts, post, key, changed, say }) {
-    Object.assign(this, { root, classes, facts, post, key, changed, say, wanted: {}, control: {}, trusted: 0 });
+    Object.assign(this, { root, classes, facts, post, key, changed, say, wanted: {}, control: {}, trusted: 0, turn: Promise.resolve() });
     this.dialog = dialogOf('wishes');
     this.form = this.dialog.querySelector('form');
     this.note = this.dialog.querySelector('.wishes-say');
@@ -67,12 +67,21 @@ export class Wishes {
 
   // ---------- what changes ----------
 
+  /** One change is sent after the other, so that what the newest brings is in sight last. */
+  inTurn(act) {
+    const done = this.turn.then(act);
+    this.turn = done.catch(() => {});
+    return done;
+  }
+
   /** What this person is asked; resolves to {queue, left}. Throws what the server refuses. */
-  async choose(changes) {
-    const answer = await this.post('queue', changes);
-    this.trusted = performance.now() + TRUST;
-    this.take(answer.queue, this.control);
-    return answer;
+  choose(changes) {
+    return this.inTurn(async () => {
+      const answer = await this.post('queue', changes);
+      this.trusted = performance.now() + TRUST;
+      this.take(answer.queue, this.control);
+      return answer;
+    });
   }
 
   async narrow(changes) {
@@ -89,16 +98,18 @@ export class Wishes {
     this.root.focus({ preventScroll: true });
   }
 
-  async set(changes) {
-    try {
-      const { control } = await call('control', { project: this.key, ...changes });
-      this.trusted = performance.now() + TRUST;
-      this.take(this.wanted, control);
-      this.tell('paused' in changes ? (control.paused ? 'Training waits. Labels still count.' : 'Training goes on.') : 'It acts on the next image.');
-      poll(); // the header tells whether the trainer waits
-    } catch (problem) {
-      this.refused(problem);
-    }
+  set(changes) {
+    return this.inTurn(async () => {
+      try {
+        const { control } = await call('control', { project: this.key, ...changes });
+        this.trusted = performance.now() + TRUST;
+        this.take(this.wanted, control);
+        this.tell('paused' in changes ? (control.paused ? 'Training waits. Labels still count.' : 'Training goes on.') : 'It acts on the next image.');
+        poll(); // the header tells whether the trainer waits
+      } catch (problem) {
+        this.refused(problem);
+      }
+    });
   }
 
   refused(problem) {
