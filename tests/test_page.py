@@ -89,6 +89,21 @@ def test_changing_keys_at_fourteen_a_second_label_each_image_as_pressed(
     assert len({sample_id for _, sample_id, _ in expected}) == len(expected) >= 16
 
 
+def test_a_hand_that_does_not_rest_is_asked_by_a_new_ranking(project: Project, visit: Visitors) -> None:
+    page = visit()
+    page.wait_for_load_state("networkidle")
+    polls: list[str] = []
+    page.on("request", lambda request: polls.append(request.url) if request.url.endswith("/labeler/state") else None)
+    publish_version(project, 1)
+    expected = burst(page, [KEYS[i % 10] for i in range(30)], gap=150)
+    assert len(polls) >= 3
+    all_saved(page)
+    assert answers(project) == expected
+    versions = [event.version for event in project.store.events()]
+    assert versions[0] is None
+    assert versions[-1] == 1
+
+
 def test_a_refill_that_overtakes_a_commit_brings_no_image_twice(project: Project, browser: Browser) -> None:
     """Commits are late, so every refill arrives while answers to images it might bring are still on their way."""
     with served(project, late={"/labeler/commit": 0.7}) as address:

@@ -43,6 +43,7 @@ let newest = null;
 let first = null;
 let timer = 0;
 let polling = false;
+let polled = -Infinity; // when it was asked for last
 
 export const state = () => newest;
 
@@ -58,10 +59,15 @@ export function firstState() {
 }
 
 /** Asks for the state in a moment: an answer brings a new ranking about a tenth of a second after it is stored. */
-export function pollSoon() {
+export function pollSoon(wait = SOON) {
   if (polling) return;
   clearTimeout(timer);
-  timer = setTimeout(poll, SOON);
+  timer = setTimeout(poll, wait);
+}
+
+/** Asks for the state now, unless that was done less than `age` ms ago. */
+export function pollAfter(age) {
+  if (performance.now() - polled > age) poll();
 }
 
 /** Asks for the state now, and again after a while. */
@@ -69,6 +75,7 @@ export async function poll() {
   clearTimeout(timer);
   if (polling) return;
   polling = true;
+  polled = performance.now();
   try {
     newest = await call('state');
     tell('online', true);

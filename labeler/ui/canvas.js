@@ -220,6 +220,7 @@ class Canvas {
     return afterFrame(() => {
       this.queue.fill();
       this.prepare();
+      this.server.news();
     });
   }
 

@@ -2,6 +2,7 @@
 
 const FEWEST = 2;
 const MOST = 16;
+const QUICK = 1.6; // answers a second; from here on the news of an answer would come in the midst of the next press
 const GENTLY = [1000, 2000, 4000, 8000]; // ms until an empty answer is asked again: others may give images back
 
 export class Queue {
@@ -55,6 +56,10 @@ export class Queue {
     if (gaps.length < 2) return 4;
     gaps.sort((a, b) => a - b);
     return 1000 / Math.max(20, gaps[Math.floor(gaps.length / 4)]);
+  }
+
+  get quick() {
+    return this.pace() > QUICK;
   }
 
   /** A new ranking is out: all but the next question are to be asked for anew. */

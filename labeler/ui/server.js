@@ -1,11 +1,12 @@
 // What the labeling screen tells the server and hears from it: answers out, questions in, leases kept, names and keys.
 
-import { beacon, call, pollSoon, Refused, state, tell } from './api.js';
+import { beacon, call, pollAfter, pollSoon, Refused, state, tell } from './api.js';
 import { askName, askPassword } from './dialogs.js';
 
 const LAST = 100; // operations that fit into a beacon, which takes 64 kB
 const REFUSED = 6000; // ms that a refused answer is told
 const TRUST = 5000; // ms that a state may have been on its way
+const NEWS = 700; // ms between two looks at the state with a quick hand
 
 export class Server {
   constructor(canvas) {
@@ -61,8 +62,14 @@ export class Server {
     }
     for (const { sample_id: sampleId } of operations) canvas.keep.drop(`question.${sampleId}`);
     if (canvas.outbox.pending === operations.length) canvas.trust(answer.counts);
-    pollSoon();
+    if (canvas.queue.quick) pollSoon(NEWS);
+    else pollSoon();
     return answer;
+  }
+
+  /** A quick hand has just seen its next image: the state comes now, and not into the next press. */
+  news() {
+    if (this.canvas.queue.quick) pollAfter(NEWS);
   }
 
   /** What is unsent when the page goes away. It stays in the outbox as well: sent twice, it is stored once. */
