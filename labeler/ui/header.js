@@ -148,7 +148,7 @@ function trainerState(trainer, version, paused) {
   const named = (text) => (version === null ? text : `${text} · v${version}`);
   if (!trainer.alive) {
     if (!trainer.wanted) return ['off', named('Trainer off')];
-    return trainer.restarts ? ['down', named('Trainer restarting…')] : ['starting', named('Trainer starting…')];
+    return trainer.restarts ? ['down', named('Restarting…')] : ['starting', named('Trainer starting…')];
   }
   const share = trainer.steps_total > 0 ? ` ${Math.min(100, Math.round((100 * trainer.step) / trainer.steps_total))}%` : '';
   if (paused && trainer.phase !== 'failed') return ['paused', named(trainer.phase === 'paused' ? 'Paused' : 'Pausing…')];
