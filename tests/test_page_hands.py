@@ -50,7 +50,7 @@ BOUNCED = """(keys) => keys.forEach((key) => document.activeElement.dispatchEven
   new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })))"""
 
 
-KEPT_AND_SENT = """([key, frames]) => {
+KEPT_AND_SENT = """([key, frames, turnedAway]) => {
   let sent = 0;
   const { fetch } = window;
   window.fetch = (...request) => (sent += request[0].endsWith('commit'), fetch(...request));
@@ -58,19 +58,21 @@ KEPT_AND_SENT = """([key, frames]) => {
   document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
   const spare = Object.keys(localStorage).find((name) => name.includes('outbox'));
   const { operations } = JSON.parse(localStorage.getItem(spare));
-  return [operations.map((one) => one.sample_id), sent];
+  const sentAtOnce = sent;
+  if (turnedAway) document.dispatchEvent(new Event('visibilitychange'));
+  return [operations.map((one) => one.sample_id), sentAtOnce, sent];
 }"""
 
 
-@pytest.mark.parametrize("frames", [True, False])
-def test_an_answer_is_kept_with_its_key_and_sent_once_the_next_image_is_painted_or_no_frame_comes(
-    frames: bool, project: Project, visit: Visitors
+@pytest.mark.parametrize(("frames", "turned_away"), [(True, False), (False, False), (True, True)])
+def test_an_answer_is_kept_with_its_key_and_sent_once_the_next_image_is_painted_or_the_page_is_out_of_sight(
+    frames: bool, turned_away: bool, project: Project, visit: Visitors
 ) -> None:
-    name = f"Fay {frames}"
+    name = f"Fay {frames} {turned_away}"
     page = visit(name)
     sample_id = on_screen(page)
-    kept, sent = page.evaluate(KEPT_AND_SENT, ["3", frames])
-    assert (kept, sent) == ([sample_id], 0)
+    kept, sent_at_once, sent = page.evaluate(KEPT_AND_SENT, ["3", frames, turned_away])
+    assert (kept, sent_at_once, sent) == ([sample_id], 0, int(turned_away))
     expect(page.locator(IMAGE)).not_to_have_attribute("data-sample-id", str(sample_id))
     all_saved(page)
     assert given_by(project, name) == [("label", sample_id, 3)]

@@ -112,7 +112,11 @@ class Canvas {
     window.addEventListener('beforeunload', (event) => this.outbox.pending && event.preventDefault(), { signal });
     window.addEventListener('pagehide', () => server.sendLast(), { signal });
     window.addEventListener('pageshow', (event) => event.persisted && server.renew(), { signal });
-    document.addEventListener('visibilitychange', () => server.renew(), { signal });
+    const turned = () => {
+      this.outbox.flush(); // a phone may stop a page that is out of sight
+      server.renew();
+    };
+    document.addEventListener('visibilitychange', turned, { signal });
     bus.addEventListener('state', ({ detail }) => this.heed(detail), { signal });
     bus.addEventListener('online', ({ detail }) => this.connected(detail), { signal });
     const timers = [
