@@ -3,7 +3,7 @@
 Gold images and those that measure are told apart: the former are what was imported as such, the latter drawn at random.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,28 +85,23 @@ def _of_class(counts: np.ndarray, i: int, class_id: int) -> dict[str, Any]:
     """Precision, recall and F1 of one class. F1 = 2 J / (1 + J) with J = hits / (hits + misses + false alarms), a share
     as the others are, whose interval is carried over."""
     hits, n, predicted = int(counts[i, i]), int(counts[i].sum()), int(counts[:, i].sum())
-    jaccard = _share(hits, n + predicted - hits)
-    f1 = jaccard and {name: _f1(value) for name, value in jaccard.items() if name != "n"}
     return {
         "class_id": class_id,
         "n": n,
         "predicted": predicted,
         "precision": _share(hits, predicted),
         "recall": _share(hits, n),
-        "f1": f1 and {**f1, "n": n + predicted - hits},
+        "f1": _share(hits, n + predicted - hits, lambda jaccard: 2 * jaccard / (1 + jaccard)),
         "few": n < FEW,
     }
 
 
-def _f1(jaccard: float) -> float:
-    return round(2 * jaccard / (1 + jaccard), 4)
-
-
-def _share(k: int, n: int) -> dict[str, float] | None:
+def _share(k: int, n: int, of: Callable[[float], float] = float) -> dict[str, float] | None:
+    """k in n with its interval, or what rises with that share."""
     if not n:
         return None
     low, high = interval(k, n)
-    return {"value": round(k / n, 4), "low": round(low, 4), "high": round(high, 4), "n": n}
+    return {"value": round(of(k / n), 4), "low": round(of(low), 4), "high": round(of(high), 4), "n": n}
 
 
 def by_name(found: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
