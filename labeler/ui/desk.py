@@ -3,7 +3,7 @@
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from itertools import groupby
@@ -47,7 +47,7 @@ class Desk:
     def ask(self, name: str, client: str, n: int, have: Sequence[int], replace: bool) -> list[dict[str, Any]]:
         """Up to n questions beyond those the tab has, leased to it. What it has stays leased."""
         questions = self._loop(name, client).ask_many(n, have=have, replace=replace)
-        return [self._question(question) for question in questions]
+        return self._questions(questions)
 
     def grid(
         self,
@@ -73,7 +73,7 @@ class Desk:
         else:
             page = self._grid.ask(loop, n, class_id, order, seen, among)
         return {
-            "questions": [self._question(question) for question in page.questions],
+            "questions": self._questions(page.questions),
             "per_class": {str(one): count for one, count in page.per_class.items()},
             "class_id": page.class_id,
             "hidden": page.hidden,
@@ -127,7 +127,9 @@ class Desk:
         kept = [event for event in decided if event.uid not in undone][:HISTORY]
         counted_as = self.project.store.counted_as()
         blind = self.project.store.asked_of_several(event.sample_id for event in kept)
-        return [self._answer(event, counted_as) | {"blind": event.sample_id in blind} for event in kept]
+        published, samples = self.project.published(), self._samples(event.sample_id for event in kept)
+        answers = [_answer(event, samples[event.sample_id], published, counted_as) for event in kept]
+        return [answer | {"blind": answer["sample_id"] in blind} for answer in answers]
 
     def _loop(self, name: str, client: str) -> Loop:
         with self._lock:
@@ -146,39 +148,12 @@ class Desk:
             return None
         return self.sketches.ask(version, sample_id, class_ids)
 
-    def _question(self, question: Question) -> dict[str, Any]:
-        sample = self.project.store.sample(question.sample_id)
-        return shown(sample) | {
-            "version": question.version,
-            "acquisition": question.acquisition,
-            "score": question.score,
-            "rank": question.rank,
-            "purpose": question.purpose,
-            "probs": question.probs,
-            "guess": question.guess,
-            "doubt": question.doubt,
-            "blind": question.blind,
-            "why": question.why,
-            "sketch": _sketch(
-                self.project.published(), question.version, question.sample_id, question.probs, sample.split
-            ),
-        }
+    def _questions(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        published, samples = self.project.published(), self._samples(one.sample_id for one in questions)
+        return [_question(one, samples[one.sample_id], published) for one in questions]
 
-    def _answer(self, event: Event, counted_as: dict[int, int]) -> dict[str, Any]:
-        published = self.project.published()
-        probs = published.probs_of(event.sample_id, counted_as) if published else None
-        sample = self.project.store.sample(event.sample_id)
-        version = published.version if published else None
-        return shown(sample) | {
-            "uid": event.uid,
-            "kind": event.kind,
-            "class_id": event.class_id,
-            "purpose": event.purpose,
-            "version": version,
-            "probs": probs,
-            "guess": max(probs, key=probs.__getitem__) if probs else None,
-            "sketch": _sketch(published, version, sample.id, probs, sample.split),
-        }
+    def _samples(self, sample_ids: Iterable[int]) -> dict[int, Sample]:
+        return {sample.id: sample for sample in self.project.store.samples(ids=sample_ids)}
 
     # ---------- the state of things ----------
 
@@ -263,6 +238,37 @@ def _generated(published: Any) -> dict[str, Any]:
         "n": n,
         "height": height,
         "width": width,
+    }
+
+
+def _question(question: Question, sample: Sample, published: Published | None) -> dict[str, Any]:
+    return shown(sample) | {
+        "version": question.version,
+        "acquisition": question.acquisition,
+        "score": question.score,
+        "rank": question.rank,
+        "purpose": question.purpose,
+        "probs": question.probs,
+        "guess": question.guess,
+        "doubt": question.doubt,
+        "blind": question.blind,
+        "why": question.why,
+        "sketch": _sketch(published, question.version, sample.id, question.probs, sample.split),
+    }
+
+
+def _answer(event: Event, sample: Sample, published: Published | None, counted_as: dict[int, int]) -> dict[str, Any]:
+    probs = published.probs_of(sample.id, counted_as) if published else None
+    version = published.version if published else None
+    return shown(sample) | {
+        "uid": event.uid,
+        "kind": event.kind,
+        "class_id": event.class_id,
+        "purpose": event.purpose,
+        "version": version,
+        "probs": probs,
+        "guess": max(probs, key=probs.__getitem__) if probs else None,
+        "sketch": _sketch(published, version, sample.id, probs, sample.split),
     }
 
 
