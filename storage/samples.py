@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from typing import TypeVar
 
@@ -40,7 +39,7 @@ class SampleTables(Database):
                 known = set(db.scalars(select(samples.c.sha256).where(same)))
                 fresh = {row.sha256: row for row in reversed(chunk) if row.sha256 not in known}  # the first of a pair
                 if fresh:
-                    db.execute(sa.insert(samples), [asdict(row) for row in chunk if fresh.get(row.sha256) is row])
+                    db.execute(sa.insert(samples), [dict(vars(row)) for row in chunk if fresh.get(row.sha256) is row])
                 added += len(fresh)
             seen += len(chunk)
             if on_progress:
