@@ -164,6 +164,34 @@ def test_another_tab_of_the_person_follows_and_what_holds_for_everybody_reaches_
     project.store.let_go("trainer", "me")
 
 
+FIRST_LATE = """() => {
+  const { fetch } = window;
+  let late = 600;
+  window.fetch = async (...request) => {
+    const answer = await fetch(...request);
+    if (request[0].endsWith('control')) await new Promise((resolve) => setTimeout(resolve, late, (late = 0)));
+    return answer;
+  };
+}"""
+
+
+def test_of_two_changes_the_later_one_holds_although_the_first_is_answered_late(
+    project: Project, visit: Visitors
+) -> None:
+    page = visit("ivy")
+    open_panel(page)
+    page.evaluate(FIRST_LATE)
+    page.get_by_role("button", name="Pause training").click()
+    page.get_by_label("Asked by").select_option("entropy")
+    expect(page.locator(".wishes-say")).to_have_text("It acts on the next image.")
+    page.wait_for_timeout(1000)  # longer than the first answer takes
+    expect(page.locator(".wishes-say")).to_have_text("It acts on the next image.")
+    expect(page.get_by_label("Asked by")).to_have_value("entropy")
+    control = control_of(project.store)
+    assert (control.paused, control.acquisition) == (True, "entropy")
+    change(project.store, {"paused": False, "acquisition": "margin"})
+
+
 def test_the_panel_fits_every_screen(visit: Visitors) -> None:
     page = visit("hal")
     page.locator(".open-wishes").click()
