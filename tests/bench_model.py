@@ -6,7 +6,7 @@ curve     1,000 labels by the default acquisition                               
 random    100 labels by the default acquisition and at random                           fashion-lead.csv
 frozen    20 labels kept against 100, and 100 against 300, at the same number of steps  fashion-frozen.csv
 sets      100 labels on made sets, by the default acquisition and at random             sets.csv
-ablation  100 labels, each term of the objective off, or mirroring, at equal steps      ablation.csv
+ablation  100 labels, each term of the objective off, mirroring, or y, at equal steps   ablation.csv
 
 The rows of a run join its table in docs/benchmarks when it ends, and a run that has them there is not done
 again, on whatever machine: a cut benchmark goes on where it stopped. Each row names the recipe it was measured with.
@@ -25,6 +25,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from tables import DIFFERENCE, Row, Table, cells, column, difference, grouped, header, spread
 
 from labeler.learning import DEFAULT_ACQUISITION
@@ -32,6 +33,7 @@ from labeler.simulate import Bench, Pace, answers_of, bench_of, hidden_project, 
 from model import evaluation
 from model.learner import Learner, LearnerConfig
 from model.objective import RECIPE, Objective
+from model.ssvae import SSVAE
 
 SETS: dict[str, Callable[[], datasets.Labeled]] = {
     "glyphs, 10 classes": lambda: datasets.glyphs(6000, 1000),
@@ -46,6 +48,7 @@ SWAPPED = ("asked_class_seen", "style_moved", "variety")
 FROZEN = ((20, 100), (100, 300))  # labels kept, labels at the end
 ABLATED_LABELS, ABLATED_STEPS = 100, 1000
 MIRRORED = "mirrored"  # in the place of a term: no image is mirrored, whatever its class
+UNHEARD = "y"  # in the place of a term: the decoder is never told the class
 LEAD = (f"accuracy, {DEFAULT_ACQUISITION}", "accuracy, random", *DIFFERENCE)
 
 
@@ -135,7 +138,7 @@ def sets(plan: Plan, table: Table, labels: int = 100, made: dict[str, Callable[[
 
 def ablation(plan: Plan, table: Table, labels: int = ABLATED_LABELS, steps: int = ABLATED_STEPS) -> str:
     """All terms of the first rng seed, then of the next: a benchmark that is cut has whole comparisons."""
-    terms = ["none", *(f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name)), MIRRORED]
+    terms = ["none", *(f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name)), MIRRORED, UNHEARD]
     missing = [(s, t) for s in plan.rng_seeds for t in terms if not table.holds(rng_seed=s, without=t)]
     if missing:
         for row in _ablated(plan.source, missing, labels, steps):
@@ -157,18 +160,32 @@ def _ablated(source: Path, wanted: Iterable[tuple[int, str]], n_labels: int, ste
         bench, images = bench_of(answers, project), project.images().array
         warmed: dict[tuple[int, Objective], Learner] = {}
         for rng_seed, term in wanted:
-            objective = RECIPE if term in ("none", MIRRORED) else replace(RECIPE, **{term: 0.0})
+            objective = RECIPE if term in ("none", MIRRORED, UNHEARD) else replace(RECIPE, **{term: 0.0})
             key = rng_seed, objective if term == "contrast" else RECIPE
             if key not in warmed:
                 warmed[key] = _warmed(images, len(answers.classes), key[1], rng_seed)
             config = LearnerConfig(objective=objective, flip=False if term == MIRRORED else None)
             learner = Learner(images, len(answers.classes), None, config, rng_seed)
-            learner.resume(warmed[key].ema, warmed[key].step)
+            warm = warmed[key].ema
+            learner.resume(_Unheard.of(warm) if term == UNHEARD else warm, warmed[key].step)
             some = np.random.default_rng(rng_seed).permutation(len(images))[:n_labels]
             learner.set_labels({int(i): int(bench.train_labels[i]) for i in some})
             for _ in range(steps):
                 learner.take_step()
             yield {"without": term, "rng_seed": rng_seed, **_measured(learner, answers.classes, bench)}
+
+
+class _Unheard(SSVAE):
+    """A network whose decoder is given the same y whatever the class."""
+
+    @classmethod
+    def of(cls, vae: SSVAE) -> "_Unheard":
+        network = cls(vae.config)
+        network.load_state_dict(vae.state_dict())
+        return network
+
+    def decode(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return super().decode(z, torch.full_like(y, 1 / self.config.n_classes))
 
 
 def _measured(learner: Learner, classes: Sequence[str], bench: Bench) -> Row:

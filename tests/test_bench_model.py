@@ -7,10 +7,12 @@ from pathlib import Path
 import bench_model
 import numpy as np
 import pytest
+import torch
 from bench_model import Plan
 from tables import Table, difference, spread
 
 from labeler.simulate import Pace
+from model.ssvae import SSVAE, VAEConfig
 
 
 @pytest.fixture
@@ -67,10 +69,21 @@ def test_an_ablation_is_measured_from_one_warm_up(plan: Plan, monkeypatch: pytes
     small = bench_model.LearnerConfig(warm_up_steps=2, graph_size=60)
     monkeypatch.setattr(bench_model, "LearnerConfig", partial(replace, small))
     monkeypatch.setattr(bench_model, "_warmed", lambda *given: begun.append(True) or warm_up(*given))
-    rows = list(bench_model._ablated(plan.source, [(0, "none"), (0, "contrast"), (0, bench_model.MIRRORED)], 10, 2))
-    assert [r["without"] for r in rows] == ["none", "contrast", bench_model.MIRRORED]
+    wanted = ["none", "contrast", bench_model.MIRRORED, bench_model.UNHEARD]
+    rows = list(bench_model._ablated(plan.source, [(0, without) for without in wanted], 10, 2))
+    assert [r["without"] for r in rows] == wanted
     assert len(begun) == 2
     assert set(bench_model.SWAPPED) <= rows[0].keys()
+
+
+def test_without_y_nothing_that_is_decoded_depends_on_the_class() -> None:
+    vae = SSVAE(VAEConfig(shape=(1, 8, 8), n_classes=3, z_dim=4, h_dim=16)).eval()
+    z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    first, second = (torch.eye(3)[[k] * 3] for k in (0, 1))
+    unheard = bench_model._Unheard.of(vae).eval()
+    assert not torch.equal(vae.decode(z, first), vae.decode(z, second))
+    assert torch.equal(unheard.decode(z, first), unheard.decode(z, second))
+    assert torch.allclose(unheard.decode(z, first), vae.decode(z, torch.full((3, 3), 1 / 3)))
 
 
 def test_rows_of_another_recipe_end_the_benchmark_before_it_begins(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
