@@ -5,7 +5,7 @@ Label propagation of Zhou et al. 2004 on a symmetric kNN graph with weights cos^
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +18,9 @@ NEIGHBOURS = 15
 CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
 ROUNDING = 2e-3  # distance that float32 cannot tell from none
 NONE = np.empty(0, np.int64)
+Walk = tuple[
+    tuple[int, bytes], np.ndarray
+]  # (steps, rows of the labels that begin it), and what reaches each node (n,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,9 @@ class Graph:
     left_out: np.ndarray  # (m,) positions of labeled images for which there was no room
     reach: float  # distance from a node to the last of its neighbours, the median
     twin: float  # distance up to which two images are practically the same
+    walked: dict[int, Walk] = field(
+        default_factory=dict, init=False, repr=False
+    )  # of each class as it was last asked for, see propagate()
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """Row of each position; -1 where the graph does not hold it."""
@@ -108,51 +114,6 @@ def placed(graph: Graph, labels: Mapping[int, int], h: torch.Tensor) -> tuple[np
     return rows, classes, inside
 
 
-@dataclass(frozen=True, eq=False)
-class Spread:
-    """Labels spread over a graph, one column for each class, so that the next label changes one column."""
-
-    f: np.ndarray  # (n, C) float32
-    of_class: tuple[bytes, ...]  # the labeled rows of each class
-
-    @property
-    def probs(self) -> np.ndarray:
-        """(n, C), rows sum to one; uniform where no label reaches."""
-        total = self.f.sum(1, keepdims=True)
-        known = self.f / np.maximum(total, 1e-12)
-        return np.where(total > 1e-12, known, 1 / self.f.shape[1]).astype(np.float32)
-
-
-def spread(
-    graph: Graph,
-    rows: np.ndarray,
-    labels: np.ndarray,
-    n_classes: int,
-    before: Spread | None = None,
-    steps: int | None = None,
-) -> Spread:
-    """Labels of the nodes in `rows` over the graph; what `before` holds of the same graph is not done again.
-
-    F <- .99 S F + .01 Y, `steps` times (None: `walk_length`), where the labels of a class share one unit of Y between
-    them: a class that was asked about often, because it is hard, must not win by the number of its labels.
-    """
-    of_class = tuple(np.sort(rows[labels == k]).tobytes() for k in range(n_classes))
-    f = np.zeros((len(graph.positions), n_classes), np.float32)
-    kept = min(n_classes, 0 if before is None else before.f.shape[1])
-    changed = [k for k in range(n_classes) if k >= kept or before is None or before.of_class[k] != of_class[k]]
-    if before is not None:
-        f[:, :kept] = before.f[:, :kept]
-    y = np.zeros((len(graph.positions), len(changed)), np.float32)
-    for column, k in enumerate(changed):
-        mine = np.frombuffer(of_class[k], rows.dtype)
-        y[mine, column] = 1 / max(len(mine), 1)
-    new = y
-    for _ in range(walk_length(len(graph.positions)) if steps is None else steps):
-        new = 0.99 * (graph.affinity @ new) + 0.01 * y
-    f[:, changed] = new
-    return Spread(f, of_class)
-
-
 def walk_length(n: int) -> int:
     """How many edges a label walks in a graph of n nodes: in a small one, further is into other classes.
 
@@ -164,8 +125,30 @@ def walk_length(n: int) -> int:
 def propagate(
     graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int | None = None
 ) -> np.ndarray:
-    """probs (n, C) of every node, from the `labels` of the nodes in `rows`; see `spread`."""
-    return spread(graph, rows, labels, n_classes, steps=steps).probs
+    """probs (n, C) of every node, from the `labels` of the nodes in `rows`; rows sum to one, uniform out of reach.
+
+    F <- .99 S F + .01 Y, `steps` times (None: `walk_length`), where the labels of a class share one unit of Y between
+    them: a class that was asked about often, because it is hard, must not win by the number of its labels. Each
+    class is a column of its own, so that a label more changes one; the graph keeps the others.
+    """
+    steps = walk_length(len(graph.positions)) if steps is None else steps
+    of_class = [(steps, np.sort(rows[labels == k]).tobytes()) for k in range(n_classes)]
+    before = dict(graph.walked)  # another thread may add to it meanwhile
+    walks = {k: before[k] for k, begun in enumerate(of_class) if k in before and before[k][0] == begun}
+    changed = [k for k in range(n_classes) if k not in walks]
+    y = np.zeros((len(graph.positions), len(changed)), np.float32)
+    for column, k in enumerate(changed):
+        mine = np.frombuffer(of_class[k][1], rows.dtype)
+        y[mine, column] = 1 / max(len(mine), 1)
+    new = y
+    for _ in range(steps):
+        new = 0.99 * (graph.affinity @ new) + 0.01 * y
+    for column, k in enumerate(changed):
+        graph.walked[k] = walks[k] = of_class[k], new[:, column].copy()
+    f = np.stack([walks[k][1] for k in range(n_classes)], 1)  # (n, C)
+    total = f.sum(1, keepdims=True)
+    known = f / np.maximum(total, 1e-12)
+    return np.where(total > 1e-12, known, 1 / n_classes).astype(np.float32)
 
 
 def sharpened(probs: np.ndarray, power: float = 4.0) -> np.ndarray:

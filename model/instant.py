@@ -29,7 +29,6 @@ class Instant:
         self._nodes_h = h[torch.from_numpy(nodes.positions).to(h.device)].float()
         self._network_probs = network.probs(self._nodes_h)
         self._ridge: Ridge | None = None
-        self._spread: graph.Spread | None = None
 
     def learn(self, labels: dict[int, int]) -> None:
         """`labels`, position -> class, are all there are now."""
@@ -37,8 +36,7 @@ class Instant:
             self.head = None
             return
         rows, known, inside = graph.placed(self.graph, labels, self.h)
-        self._spread = graph.spread(self.graph, rows, known, self.n_classes, self._spread)
-        spread_probs = self._spread.probs
+        spread_probs = graph.propagate(self.graph, rows, known, self.n_classes)
         if self._ridge is None:
             self._ridge = Ridge(self._nodes_h)
         say = len(labels) / (EQUAL_SAY * self.n_classes)

@@ -110,7 +110,6 @@ class Learner:
         self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
         self.graph_probs: np.ndarray | None = None
-        self._spread: graph.Spread | None = None
         self._graph_due = 0
         vae = vae or SSVAE(config_for(images, n_classes))
         if vae.config.n_classes != n_classes:
@@ -202,7 +201,7 @@ class Learner:
         self.mixtures = mixtures.with_columns(sources, mass, prior)
         self.mirrored = torch.stack([mirrored[list(of)].all() if of else self.mirrored[0] for of in sources])
         self.labels, self.steps_with = {}, {}
-        self._spread, self.graph_probs, self._changed = None, None, True
+        self.graph_probs, self._changed = None, True
 
     def _with_columns(self, vae: SSVAE, sources: Sources) -> tuple[SSVAE, np.ndarray]:
         """The network for other classes, and the mass (C,) of its old ones: the mean of q(y|x) over some images."""
@@ -431,7 +430,6 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)], left_out)
-        self._spread = None
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
         if self.config.flip is None and self.vae.config.is_image and self.graph_probs is not None:
@@ -445,8 +443,7 @@ class Learner:
             self.graph_probs = None
             return
         rows, labels, inside = graph.placed(self.graph, self.labels, self.features.h)
-        self._spread = graph.spread(self.graph, rows, labels, self.n_classes, self._spread)
-        self.graph_probs = self._spread.probs
+        self.graph_probs = graph.propagate(self.graph, rows, labels, self.n_classes)
         sharp = graph.sharpened(self.graph_probs)
         pseudo = torch.from_numpy(self.graph_probs.argmax(1))
         pseudo[torch.from_numpy(rows[inside])] = torch.from_numpy(labels[inside])

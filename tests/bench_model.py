@@ -16,6 +16,10 @@ A part leaves what follows from its rows in docs/benchmarks/PART.md; differences
 import csv
 import hashlib
 import json
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does, before numpy is imported
+
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -138,7 +142,8 @@ def sets(plan: Plan, table: Table, labels: int = 100, made: dict[str, Callable[[
 
 def ablation(plan: Plan, table: Table, labels: int = ABLATED_LABELS, steps: int = ABLATED_STEPS) -> str:
     """All terms of the first rng seed, then of the next: a benchmark that is cut has whole comparisons."""
-    terms = ["none", *(f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name)), MIRRORED, UNHEARD]
+    terms = [f.name for f in fields(RECIPE) if f.name != "beta" and getattr(RECIPE, f.name)]
+    terms = ["none", *terms, MIRRORED, UNHEARD]
     missing = [(s, t) for s in plan.rng_seeds for t in terms if not table.holds(rng_seed=s, without=t)]
     if missing:
         for row in _ablated(plan.source, missing, labels, steps):

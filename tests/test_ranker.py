@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,21 +52,21 @@ def test_a_label_more_changes_one_column_and_gives_what_spreading_all_of_them_gi
 ) -> None:
     nodes, _, _ = groups
     rows, labels = np.array([0, 70, 130, 5]), np.array([0, 1, 2, 0])
-    before = graph.spread(nodes, rows[:3], labels[:3], 3)
-    after = graph.spread(nodes, rows, labels, 3, before)
-    assert np.allclose(after.f, graph.spread(nodes, rows, labels, 3).f)
-    assert np.array_equal(after.f[:, 1:], before.f[:, 1:])
-    assert not np.allclose(after.f[:, 0], before.f[:, 0])
+    before, kept = graph.propagate(nodes, rows[:3], labels[:3], 3), dict(nodes.walked)
+    after = graph.propagate(nodes, rows, labels, 3)
+    assert np.array_equal(after, graph.propagate(replace(nodes), rows, labels, 3))
+    assert not np.allclose(after, before)
+    assert [nodes.walked[k] is kept[k] for k in range(3)] == [False, True, True]
 
 
 def test_a_class_more_and_a_label_taken_back_leave_nothing_behind(
     groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
 ) -> None:
     nodes, _, _ = groups
-    two = graph.spread(nodes, np.array([0, 70]), np.array([0, 1]), 2)
-    three = graph.spread(nodes, np.array([0, 130]), np.array([0, 2]), 3, two)
-    assert np.allclose(three.f, graph.spread(nodes, np.array([0, 130]), np.array([0, 2]), 3).f)
-    assert not three.f[:, 1].any()
+    graph.propagate(nodes, np.array([0, 70]), np.array([0, 1]), 2)
+    three = graph.propagate(nodes, np.array([0, 130]), np.array([0, 2]), 3)
+    assert np.array_equal(three, graph.propagate(replace(nodes), np.array([0, 130]), np.array([0, 2]), 3))
+    assert not nodes.walked[1][1].any()
 
 
 def test_the_refitted_layer_classifies_images_outside_the_graph(
