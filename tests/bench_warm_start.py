@@ -181,10 +181,13 @@ def text(rows: list[dict[str, str]]) -> str:
             continue
         before, after = 100 * np.array(pairs).T
         gain = after - before
-        half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
+        interval = "one pair"
+        if len(gain) > 1:
+            half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
+            interval = f"{gain.mean() - half:+.2f} to {gain.mean() + half:+.2f}"
         lines.append(
             f"| {labels:,} | {arm} | {before.mean():.2f} | {after.mean():.2f} | {gain.mean():+.2f} "
-            f"| {gain.mean() - half:+.2f} to {gain.mean() + half:+.2f} | {-100 * ALLOWED[arm]:+.1f} |"
+            f"| {interval} | {-100 * ALLOWED[arm]:+.1f} |"
         )
     return "\n".join([*lines, ""])
 
