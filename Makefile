@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # The four IDX files; Debian's package dataset-fashion-mnist puts them here.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
+# As `labeler` itself does: threads of numpy that wait for each other make a mixture take four times as long to fit.
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: install demo test test-deep check format bench-learning bench-simulate bench-acquisition bench-model bench-warm-start bench-idle bench-discovery bench-store bench-leases bench-crash bench-page bench-map screenshots
 
 install: $(VENV)/.installed

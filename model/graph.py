@@ -18,9 +18,7 @@ NEIGHBOURS = 15
 CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
 ROUNDING = 2e-3  # distance that float32 cannot tell from none
 NONE = np.empty(0, np.int64)
-Walk = tuple[
-    tuple[int, bytes], np.ndarray
-]  # (steps, rows of the labels that begin it), and what reaches each node (n,)
+Walk = tuple[tuple[int, bytes], np.ndarray]  # (steps, labeled rows it begins at), what reaches each node (n,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +33,7 @@ class Graph:
     left_out: np.ndarray  # (m,) positions of labeled images for which there was no room
     reach: float  # distance from a node to the last of its neighbours, the median
     twin: float  # distance up to which two images are practically the same
-    walked: dict[int, Walk] = field(
-        default_factory=dict, init=False, repr=False
-    )  # of each class as it was last asked for, see propagate()
+    walked: dict[int, Walk] = field(default_factory=dict, init=False)  # each class's newest, see propagate()
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """Row of each position; -1 where the graph does not hold it."""

@@ -16,10 +16,6 @@ A part leaves what follows from its rows in docs/benchmarks/PART.md; differences
 import csv
 import hashlib
 import json
-import os
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does, before numpy is imported
-
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -165,7 +161,7 @@ def _ablated(source: Path, wanted: Iterable[tuple[int, str]], n_labels: int, ste
         bench, images = bench_of(answers, project), project.images().array
         warmed: dict[tuple[int, Objective], Learner] = {}
         for rng_seed, term in wanted:
-            objective = RECIPE if term in ("none", MIRRORED, UNHEARD) else replace(RECIPE, **{term: 0.0})
+            objective = replace(RECIPE, **{term: 0.0}) if hasattr(RECIPE, term) else RECIPE
             key = rng_seed, objective if term == "contrast" else RECIPE
             if key not in warmed:
                 warmed[key] = _warmed(images, len(answers.classes), key[1], rng_seed)

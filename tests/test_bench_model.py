@@ -1,5 +1,6 @@
 """A cut benchmark goes on from its tables, and does not mix figures of two recipes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench_model import Plan
 from tables import Table, difference, spread
 
 from labeler.simulate import Pace
+from model.learner import Learner
 from model.ssvae import SSVAE, VAEConfig
 
 
@@ -69,11 +71,21 @@ def test_an_ablation_is_measured_from_one_warm_up(plan: Plan, monkeypatch: pytes
     small = bench_model.LearnerConfig(warm_up_steps=2, graph_size=60)
     monkeypatch.setattr(bench_model, "LearnerConfig", partial(replace, small))
     monkeypatch.setattr(bench_model, "_warmed", lambda *given: begun.append(True) or warm_up(*given))
+    heeded: list[bool] = []  # whether what is measured draws another class otherwise
+    measured = bench_model._measured
+
+    def measured_and_asked(learner: Learner, classes: Sequence[str], bench: bench_model.Bench) -> dict[str, object]:
+        vae, z = learner.as_model(classes).vae, torch.zeros(1, learner.vae.config.z_dim)
+        heeded.append(not torch.equal(*(vae.decode(z, torch.eye(len(classes))[[k]]) for k in (0, 1))))
+        return measured(learner, classes, bench)
+
+    monkeypatch.setattr(bench_model, "_measured", measured_and_asked)
     wanted = ["none", "contrast", bench_model.MIRRORED, bench_model.UNHEARD]
     rows = list(bench_model._ablated(plan.source, [(0, without) for without in wanted], 10, 2))
     assert [r["without"] for r in rows] == wanted
     assert len(begun) == 2
     assert set(bench_model.SWAPPED) <= rows[0].keys()
+    assert heeded == [True, True, True, False]
 
 
 def test_without_y_nothing_that_is_decoded_depends_on_the_class() -> None:
