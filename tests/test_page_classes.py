@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import wait_for
 from pages import IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, on_screen, press, publish_version, served, small_project
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from labeler import Project
 
@@ -107,6 +107,23 @@ def test_a_class_is_added_renamed_keyed_and_moved_with_the_keyboard_and_open_pag
     wait_for(lambda: project.store.classes()[2].name == "hen")
     page.locator(".deal-keys").click()
     wait_for(lambda: [one.key for one in project.store.classes()] == list("1234567"))
+
+
+def test_an_answer_in_the_middle_of_a_move_does_not_stop_it(project: Project, visit: Visitors) -> None:
+    page = open_tab(visit("rita"))
+    before = names(page)
+    late: list[Route] = []
+    page.route("**/labeler/classes", lambda route: late.append(route), times=1)
+    with page.expect_request("**/labeler/classes"):
+        page.locator(".row-colour").first.fill("#654321")
+    page.locator(f"{row(page, before[4])} .row-name").focus()
+    page.keyboard.press("Alt+ArrowUp")
+    late[0].continue_()
+    expect(page.locator(".manage-say")).to_contain_text("has another colour")
+    page.keyboard.press("Alt+ArrowUp")
+    moved = [*before[:2], before[4], *before[2:4], *before[5:]]
+    expect(page.locator(".row-name")).to_have_text(moved)
+    wait_for(lambda: [one.name for one in project.store.classes()] == moved)
 
 
 def test_a_row_is_dragged_to_another_place(project: Project, visit: Visitors) -> None:

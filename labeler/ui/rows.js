@@ -91,7 +91,7 @@ export class Rows {
   /** Marks the chosen row, which the Tab key comes to. */
   choose(id) {
     this.id = id;
-    const place = this.classes.findIndex((one) => one.id === id);
+    const place = this.placeOf(id);
     if (place >= 0) this.at = [place, this.at[1]];
     for (const row of this.box.children) row.setAttribute('aria-selected', String(Number(row.dataset.classId) === id));
     this.stops();
@@ -107,8 +107,13 @@ export class Rows {
   }
 
   focus(id) {
-    const place = this.classes.findIndex((one) => one.id === id);
+    const place = this.placeOf(id);
     if (place >= 0) this.go(place, 2);
+  }
+
+  /** Of its row as it stands: in the middle of a move that is not yet its place among the classes. */
+  placeOf(id) {
+    return [...this.box.children].findIndex((row) => Number(row.dataset.classId) === id);
   }
 
   reveal(id) {
@@ -249,7 +254,7 @@ export class Rows {
     const before = this.classes.map((one) => one.id);
     this.moving = false;
     this.listed = '';
-    if (ids.join() === before.join()) return;
+    if (ids.join() === before.join()) return this.show(...this.newest);
     this.classes = ids.map((id) => this.classes.find((one) => one.id === id));
     this.change({ kind: 'reorder', class_ids: ids }, () => 'The order is changed. Keys stay as they are.');
   }
