@@ -34,6 +34,7 @@ class Graph:
     reach: float  # distance from a node to the last of its neighbours, the median
     twin: float  # distance up to which two images are practically the same
     walked: dict[int, Walk] = field(default_factory=dict, init=False)  # each class's newest, see propagate()
+    stand_ins: dict[int, int] = field(default_factory=dict, init=False)  # position -> row, see placed()
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """Row of each position; -1 where the graph does not hold it."""
@@ -95,8 +96,8 @@ def scales(features: torch.Tensor, neighbours: torch.Tensor, sample: int = 1000)
 def placed(graph: Graph, labels: Mapping[int, int], h: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(rows (m,), classes (m,), inside (m,) bool) of labels, position -> class, but for those that were left out.
 
-    The row is that of the image, or of the node most like it where the graph holds it not. h (N, D): the features of
-    all images.
+    The row is that of the image, or of the node most like it where the graph holds it not: looked for once, and kept
+    with the graph. h (N, D): the features of all images.
     """
     positions = np.fromiter(labels, np.int64, len(labels))
     classes = np.fromiter(labels.values(), np.int64, len(labels))
@@ -105,8 +106,11 @@ def placed(graph: Graph, labels: Mapping[int, int], h: torch.Tensor) -> tuple[np
         positions, classes = positions[stay], classes[stay]
     rows = graph.rows_of(positions)
     inside = rows >= 0
-    if not inside.all():
-        rows[~inside] = graph.nearest(h[torch.from_numpy(positions[~inside]).to(h.device)])
+    outside = positions[~inside].tolist()
+    if new := [p for p in outside if p not in graph.stand_ins]:
+        found = graph.nearest(h[torch.tensor(new, device=h.device)])
+        graph.stand_ins.update(zip(new, found.tolist(), strict=True))
+    rows[~inside] = [graph.stand_ins[p] for p in outside]
     return rows, classes, inside
 
 

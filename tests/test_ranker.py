@@ -69,6 +69,20 @@ def test_a_class_more_and_a_label_taken_back_leave_nothing_behind(
     assert not nodes.walked[1][1].any()
 
 
+def test_a_label_outside_the_graph_stays_with_the_node_that_was_most_like_it_at_first(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
+) -> None:
+    _, h, group = groups
+    inside = np.arange(0, 180, 2)
+    nodes = graph.build(inside, h[inside])
+    rows, classes, known = graph.placed(nodes, {61: 0, 120: 2}, h)
+    assert group[inside[rows]].tolist() == [1, 2]
+    assert (classes.tolist(), known.tolist()) == ([0, 2], [False, True])
+    later, _, _ = graph.placed(nodes, {3: 0, 61: 1, 120: 2}, h.flip(0))  # features move while the graph lasts
+    assert later.tolist() == [later[0], *rows]
+    assert group[inside[later[0]]] == 2
+
+
 def test_the_refitted_layer_classifies_images_outside_the_graph(
     groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
 ) -> None:
