@@ -176,13 +176,14 @@ def _with_newest_ranking(version: Published, last_event_id: int) -> Published:
         if written == version.as_written:
             return version
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as f:
-            if f["last_event_id"] < last_event_id or len(f["probs"]) != len(version.sample_ids):
+            probs = f["probs"]  # read from the file at each access
+            if f["last_event_id"] < last_event_id or len(probs) != len(version.sample_ids):
                 return version
             return replace(
                 version,
                 acquisition=str(f["acquisition"]),
                 last_event_id=int(f["last_event_id"]),
-                probs=f["probs"],
+                probs=probs,
                 scores=f["scores"],
                 ranking=f["ranking"],
                 changes=json.loads(str(f["changes"])) if "changes" in f else [],
