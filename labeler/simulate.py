@@ -46,7 +46,8 @@ class Pace:
 
     def steps_for(self, label: int) -> int:
         """Steps after the label of this number, from 1: of a thousand labels the last ones get a tenth of the steps."""
-        return -(-self.steps_per_label * FULL_PACE // max(label, FULL_PACE))
+        steps = round(self.steps_per_label * FULL_PACE / max(label, FULL_PACE))
+        return min(self.steps_per_label, max(steps, 1))
 
 
 @dataclass(frozen=True)

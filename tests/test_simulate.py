@@ -18,6 +18,14 @@ from model import load
 QUICK = Pace(warm_up_steps=40, steps_per_label=3, settle_steps=20)
 
 
+def test_later_labels_get_steps_in_proportion_and_none_goes_without() -> None:
+    steps = [Pace().steps_for(label) for label in range(1, 5001)]
+    assert steps[:100] == [10] * 100
+    assert abs(sum(steps[:1000]) / sum(1000 / max(label, 100) for label in range(1, 1001)) - 1) < 0.02
+    assert steps[999:] == [1] * 4001
+    assert Pace(steps_per_label=0).steps_for(500) == 0
+
+
 @pytest.fixture
 def source(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Path:
     """120 training and 60 test digits."""
