@@ -28,7 +28,7 @@ from model.head import Head
 from model.instant import EQUAL_SAY, Instant
 from model.networks import perceptual_layers
 from model.objective import Objective
-from model.schedule import affordable, labeled_share, supervision, warm_up_steps
+from model.schedule import affordable, forcing, labeled_share, supervision, warm_up_steps
 from model.ssvae import SSVAE, sample_z
 
 FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
@@ -358,7 +358,7 @@ class Learner:
                     doubt = self.critic.doubt(drawn, real)
                 terms["critic"] = (o.critic * min(1.0, x[0].numel() / 784), doubt)
         if o.cycle:
-            terms["cycle"] = (o.cycle, self._cycle(mu, logvar))
+            terms["cycle"] = (o.cycle * forcing(len(self.labels), n_classes), self._cycle(mu, logvar))
         if o.adversary:
             terms["adversary"] = (-o.adversary, self._fooled(z, torch.cat([y_labeled, probs.argmax(1)])))
         return terms

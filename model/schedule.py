@@ -18,6 +18,14 @@ def supervision(labels: int, images: int) -> float:
     return 1 + 2 * labels / images
 
 
+def forcing(labels: int, n_classes: int) -> float:
+    """What the weight of the cycle term is multiplied with: 1 up to ten labels a class, .4 from 25 a class on.
+
+    A decoder that many labels teach what each class looks like needs less force to heed y, and the force costs ELBO.
+    """
+    return max(0.4, min(1.0, 10 * n_classes / max(labels, 1)))
+
+
 def affordable(batch: int, shape: tuple[int, ...]) -> int:
     """`batch` for x of up to 32x32 pixels in colour; fewer of larger ones, by the root of how much larger they are."""
     larger = max(1.0, math.prod(shape) / (3 * 32 * 32))

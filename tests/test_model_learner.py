@@ -10,7 +10,7 @@ from model import evaluation, graph, load
 from model.checkpoint import Model
 from model.learner import FRESH, Learner, LearnerConfig
 from model.objective import PAPER, Objective
-from model.schedule import supervision, warm_up_steps
+from model.schedule import forcing, supervision, warm_up_steps
 from model.ssvae import SSVAE, VAEConfig
 
 NAMES = [str(k) for k in range(10)]
@@ -174,6 +174,17 @@ def test_labels_weigh_the_more_the_larger_their_share_of_the_images(digits, n_la
     assert supervision(n_labels, 100) == pytest.approx(times)
     weight, _ = learner._terms(early=True)["supervised"]
     assert weight == pytest.approx(times * learner.config.objective.supervised)
+
+
+@pytest.mark.parametrize(("n_labels", "times"), [(20, 1), (40, 0.5), (100, 0.4)])
+def test_a_decoder_that_many_labels_teach_is_forced_less_to_heed_y(digits, n_labels, times):
+    images, labels = digits
+    learner = Learner(images[:120], 2, config=LearnerConfig(warm_up_steps=0))
+    learner.set_labels({i: int(labels[i]) % 2 for i in range(n_labels)})
+    learner.build_graph()
+    assert forcing(n_labels, 2) == pytest.approx(times)
+    weight, _ = learner._terms(early=False)["cycle"]
+    assert weight == pytest.approx(times * learner.config.objective.cycle)
 
 
 def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
