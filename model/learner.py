@@ -442,6 +442,10 @@ class Learner:
         if self.graph is None or not self.labels:
             self.graph_probs = None
             return
+        labeled = np.setdiff1d(np.fromiter(self.labels, np.int64, len(self.labels)), self.graph.left_out)
+        never_seen = labeled[self.features.refreshed_at[labeled] < 0]  # their node is found by their features, and kept
+        if len(never_seen):
+            self.features.refresh(self.ema, never_seen, self.step)
         rows, labels, inside = graph.placed(self.graph, self.labels, self.features.h)
         self.graph_probs = graph.propagate(self.graph, rows, labels, self.n_classes)
         sharp = graph.sharpened(self.graph_probs)

@@ -187,6 +187,18 @@ def test_a_decoder_that_many_labels_teach_is_forced_less_to_heed_y(digits, n_lab
     assert weight == pytest.approx(times * learner.config.objective.cycle)
 
 
+def test_a_label_of_an_image_that_was_never_seen_goes_to_the_node_most_like_it(digits):
+    images, labels = digits
+    learner = Learner(images[:200], 10, config=LearnerConfig(warm_up_steps=0, graph_size=60))
+    learner.set_labels({i: int(labels[i]) for i in range(10)})
+    learner.build_graph()
+    new = next(i for i in range(199, 0, -1) if i not in learner.graph.positions)
+    learner.set_labels({**learner.labels, new: int(labels[new])})
+    learner.spread_labels()
+    learner.features.refresh(learner.ema, np.array([new]), learner.step)
+    assert learner.graph.stand_ins == {new: int(learner.graph.nearest(learner.features.h[[new]])[0])}
+
+
 def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
     images, _ = digits
     held_out = np.arange(200) % 4 == 0
