@@ -113,6 +113,8 @@ class Learning:
             before = model.header["class_ids"]
             if not model.is_finite():
                 return False
+            if model.own_layer is not None:
+                model.own_layer.put_into(model.vae.classifier)
             self.learner.resume(model.vae, row.steps, self._sources(before), model.mixtures)
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
@@ -322,7 +324,7 @@ class Learning:
             "labels": len(self.learner.labels),
             "steps": self.learner.step,
         }
-        return checkpoint.Model(vae, self.learner.mixtures, header)
+        return checkpoint.Model(vae, self.learner.mixtures, header, self.learner.own_layer)
 
     def metrics(self, probs: np.ndarray, model: checkpoint.Model) -> dict[str, Any]:
         """What the page shows of this version; a figure that cannot be had is absent."""

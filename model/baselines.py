@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from torch import nn
 
-from model import generation, objective
+from model import generation, mirror, objective
 from model.augment import augment
 from model.checkpoint import Model
 from model.device import best_device
@@ -35,9 +35,9 @@ def labels_alone(
 ) -> Model:
     """Trunk and classification layer of an untrained `learner`, trained on the labeled images alone.
 
-    Optimiser, augmentation and running mean of the weights are the learner's, and so are the initial weights: what
-    differs is what the unlabeled images are for. It ends when the loss is flat. labels: position -> class.
-    `header["steps"]` tells the steps it took. Decoder and latent layers stay as they came.
+    Optimiser, augmentation and running mean of the weights are the learner's, and so are the initial weights; which
+    classes stay what they are when mirrored is found by the labeled images. It ends when the loss is flat.
+    labels: position -> class. `header["steps"]` tells the steps it took. Decoder and latent layers stay as they came.
     """
     rng, device = np.random.default_rng(rng_seed), learner.device
     generator = torch.Generator(device.name).manual_seed(rng_seed)
@@ -51,12 +51,15 @@ def labels_alone(
     positions = np.fromiter(labels, np.int64, len(labels))
     y = torch.tensor(list(labels.values()), device=device.torch)
     losses: list[float] = []
+    mirrored = torch.full((len(classes),), bool(config.flip))  # as the learner finds it, by the labeled images alone
     vae.train()
     while not _is_flat(losses, most):
+        if config.flip is None and vae.config.is_image and len(losses) % WINDOW == WINDOW - 1:
+            mirrored = mirror.keeps_class(ema, learner.images[positions], np.array(list(labels.values())), device, rng)
         some = rng.integers(len(positions), size=BATCH)
         x = to_unit(learner.images[positions[some]], device)
         with device.autocast():
-            h = vae.trunk(torch.cat([x, augment(x, generator, bool(config.flip))]))
+            h = vae.trunk(torch.cat([x, augment(x, generator, mirrored[y[torch.from_numpy(some)].cpu()])]))
             logits = vae.classifier(h).float()
         loss = objective.supervised(logits, y[torch.from_numpy(some)].repeat(2))
         optimizer.zero_grad(set_to_none=True)
@@ -89,7 +92,7 @@ def network_alone(learner: Learner, classes: Sequence[str]) -> Model:
     learner.features.refresh(learner.ema, learner.trainable, learner.step)
     learner.fit_mixtures(learner.features.probs(learner.ema))
     header = {"classes": list(classes), "labels": len(learner.labels), "steps": learner.step}
-    return Model(learner.ema, learner.mixtures, header)
+    return Model(learner.finished(None), learner.mixtures, header)
 
 
 @torch.no_grad()

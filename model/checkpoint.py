@@ -16,6 +16,7 @@ from model import generation, objective
 from model.device import Device
 from model.features import as_trained_on, to_data, to_unit
 from model.generation import Drawing, Mixtures
+from model.head import Head
 from model.images import fit_all
 from model.ssvae import SSVAE, VAEConfig, sample_z
 
@@ -39,13 +40,14 @@ def load(path: Path | str, vae: SSVAE | None = None) -> "Model":
         raise ValueError(f"{path} cannot be read as a safetensors file: {e}") from e
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is not a Labeler model (format {header.get('format')!r}, expected {FORMAT!r})")
+    own = Head(*(tensors.pop(f"own.{name}") for name in Head._fields)) if "own.weight" in tensors else None
     mixtures = Mixtures(*(tensors.pop(f"mixtures.{name}") for name in ("weights", "means", "factors")))
     vae = _empty(path, header["config"], vae)
     try:
         vae.load_state_dict(tensors)
     except RuntimeError as e:
         raise ValueError(f"{path} holds other weights than the network given: {e}") from e
-    return Model(vae.requires_grad_(False), mixtures, header)
+    return Model(vae.requires_grad_(False), mixtures, header, own)
 
 
 def _empty(path: Path, stored: dict[str, Any], given: SSVAE | None) -> SSVAE:
@@ -69,8 +71,9 @@ def _empty(path: Path, stored: dict[str, Any], given: SSVAE | None) -> SSVAE:
 class Model:
     """A trained model outside any project. Images: uint8 (N, H, W) or (N, H, W, 3) of any size, or a list of such."""
 
-    def __init__(self, vae: SSVAE, mixtures: Mixtures, header: dict[str, Any]):
+    def __init__(self, vae: SSVAE, mixtures: Mixtures, header: dict[str, Any], own_layer: Head | None = None):
         self.vae, self.mixtures, self.header = vae, mixtures, header
+        self.own_layer = own_layer  # the classification layer that training goes on with, where vae has another
         self.classes: list[str] = header["classes"]
         vae.eval()
         self._device = Device(
@@ -81,6 +84,8 @@ class Model:
         """Write weights and mixtures, with the configuration, class names and what else the header holds."""
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.vae.state_dict().items()}
         tensors |= {name: t.contiguous() for name, t in self.mixtures.tensors().items()}
+        if self.own_layer is not None:
+            tensors |= {f"own.{name}": t.contiguous() for name, t in self.own_layer._asdict().items()}
         about = {**self.header, "format": FORMAT, "config": asdict(self.vae.config)}
         try:
             save_file(tensors, path, metadata={key: json.dumps(value) for key, value in about.items()})

@@ -53,7 +53,8 @@ def with_columns(vae: SSVAE, sources: Sources, mass: np.ndarray | None = None) -
 
 def folded(probs: np.ndarray, sources: Sources) -> np.ndarray:
     """probs (n, C) -> (n, len(sources)), rows sum to one; what a new class would have is 0."""
-    taken = np.stack([probs[:, list(of)].sum(1) for of in sources], 1) / np.array(_sharers(sources))
+    takers = np.array([max(sum(i in of for of in sources), 1) for i in range(probs.shape[1])])
+    taken = np.stack([(probs / takers)[:, list(of)].sum(1) for of in sources], 1)
     return (taken / taken.sum(1, keepdims=True).clip(1e-12)).astype(np.float32)
 
 

@@ -54,6 +54,9 @@ def _convolution_seconds(dtype: torch.dtype) -> float:
     return min(runs)
 
 
+_taken_from: int | None = None  # the number of threads that a watch has brought down to one, for the next watch
+
+
 @dataclass
 class StepWatch:
     """Chooses the number of threads by the step time.
@@ -63,7 +66,7 @@ class StepWatch:
     then one thread for `hold` steps, then another try.
     """
 
-    threads: int = field(default_factory=torch.get_num_threads)
+    threads: int = field(default_factory=lambda: _taken_from or torch.get_num_threads())
     hold: int = 80
     _single: float | None = None  # running mean of the step time on one thread, seconds
     _recent: list[float] = field(default_factory=list)
@@ -71,6 +74,8 @@ class StepWatch:
 
     def __post_init__(self) -> None:
         self._most = self.threads
+        if self._most != torch.get_num_threads():  # of a watch whose learner is gone
+            self._use(self._most)
 
     def saw(self, seconds: float) -> None:
         """Tell how long the last step took; may change torch's number of threads for the next one."""
@@ -91,5 +96,7 @@ class StepWatch:
             self._use(1)
 
     def _use(self, threads: int) -> None:
+        global _taken_from
+        _taken_from = self._most if threads < self._most else None
         self.threads, self._recent = threads, []
         torch.set_num_threads(threads)

@@ -102,7 +102,7 @@ class Discoverer(Learner):
     def spread_labels(self) -> None:
         """What the search found; a label that came since then holds for its own image until the next graph."""
         assert self.graph is not None
-        rows, labels, inside = graph.placed(self.graph, self.given, self.features.h)
+        rows, labels, inside = self._placed(self.graph, self.given)
         now = self.graph, set(self.given.values())
         if self._searched != now:  # a graph is equal to itself alone
             self._search(rows, labels)

@@ -214,6 +214,9 @@ def generation_figures(
     return whole, rows
 
 
+SWAPPED = ("asked_class_seen", "true_class_seen", "style_moved", "style_moved_floor", "variety")
+
+
 def swap_figures(
     model: Model, judge: Judge, test: Seen, most: int = 2000, rng_seed: int = 0
 ) -> tuple[dict[str, float], list[float]]:
@@ -225,8 +228,11 @@ def swap_figures(
     style_moved_floor: the same of plain reconstructions.
     variety: variance of what was decoded as one class over that of real images of the class, mean over the classes:
     0 when z is ignored, which the judge does not see; reconstructions too stay below 1, as they are blurred.
+    All of them are NaN where there is one class alone.
     """
     rng, n_classes = np.random.default_rng(rng_seed), len(model.classes)
+    if n_classes == 1:
+        return dict.fromkeys(SWAPPED, float("nan")), [float("nan")]
     some = rng.permutation(len(test.labels))[:most]
     images, labels = test.images[some], test.labels[some]
     asked = (labels + rng.integers(1, n_classes, len(labels))) % n_classes

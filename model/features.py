@@ -23,7 +23,8 @@ def shape_of(images: np.ndarray) -> tuple[int, ...]:
 
 def config_for(images: np.ndarray, n_classes: int) -> VAEConfig:
     """Our own network for uint8 images (N, S, S[, 3]) or vectors (N, D). ValueError for other arrays."""
-    if images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[1] == images.shape[2]:
+    pictures = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
+    if images.dtype == np.uint8 and pictures and images.shape[1] == images.shape[2]:
         return VAEConfig(shape_of(images), n_classes)
     if images.ndim == 2 and images.shape[1] and images.dtype.kind in "iuf":
         return VAEConfig(shape_of(images), n_classes, min(32, max(4, images.shape[1])), likelihood="gaussian")
@@ -39,6 +40,11 @@ def as_trained_on(images: np.ndarray, vae: SSVAE) -> np.ndarray:
     if shape_of(images) != c.shape:
         raise ValueError(f"the network takes x of shape {c.shape}; these images give {shape_of(images)}")
     if c.likelihood == "gaussian":
+        if images.dtype == np.uint8 and images.ndim > 2:
+            raise ValueError(
+                "a decoder of means takes real numbers, and these images are of uint8: "
+                "give them as float (N, C, H, W), or a decoder of logits"
+            )
         return vae.standardised(images)
     if images.dtype != np.uint8 and len(images) and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"images of {images.dtype} must lie in [0, 1]; these go from {images.min()} to {images.max()}")

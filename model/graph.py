@@ -139,7 +139,7 @@ def propagate(
     y = np.zeros((len(graph.positions), len(changed)), np.float32)
     for column, k in enumerate(changed):
         mine = np.frombuffer(of_class[k][1], rows.dtype)
-        y[mine, column] = 1 / max(len(mine), 1)
+        np.add.at(y[:, column], mine, 1 / max(len(mine), 1))  # two labels of one node count twice
     new = y
     for _ in range(steps):
         new = 0.99 * (graph.affinity @ new) + 0.01 * y

@@ -7,7 +7,7 @@ batches, spread over the neighbour graph, and stays. What is published is the ru
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 
@@ -103,6 +103,7 @@ class Learner:
         self.labels: dict[int, int] = {}  # position -> class
         self.steps_with: dict[int, int] = {}  # position -> steps whose batch held its present label
         self._changed = False
+        self._took_over = False  # a network that may know classes from labels which it was not told of yet
         self.losses: dict[str, float] = {}  # running mean of each term
         self.parts: dict[str, float] = {}  # and of what the ELBO is made of: log_px, kl_z, kl_y
         self._elbo_parts: dict[str, torch.Tensor] = {}  # of the newest batch
@@ -183,6 +184,7 @@ class Learner:
         vae, mass = self._with_columns(copy.deepcopy(vae), sources)
         self.step = step
         self._start(vae)
+        self._took_over = True
         if mixtures is not None:
             self.mixtures = mixtures.with_columns(sources, mass, self.mixtures)
 
@@ -201,7 +203,7 @@ class Learner:
         self.mixtures = mixtures.with_columns(sources, mass, prior)
         self.mirrored = torch.stack([mirrored[list(of)].all() if of else self.mirrored[0] for of in sources])
         self.labels, self.steps_with = {}, {}
-        self.graph_probs, self._changed = None, True
+        self.graph_probs, self._changed, self._took_over = None, True, True
 
     def _with_columns(self, vae: SSVAE, sources: Sources) -> tuple[SSVAE, np.ndarray]:
         """The network for other classes, and the mass (C,) of its old ones: the mean of q(y|x) over some images."""
@@ -227,8 +229,9 @@ class Learner:
         """
         _must_exist(labels, len(self.images), self.n_classes)
         labels = {i: y for i, y in labels.items() if not self.held_out[i]}
-        if labels == self.labels:
+        if labels == self.labels and not self._took_over:
             return False
+        self._took_over = False
         self.steps_with = {i: self.steps_with.get(i, 0) if self.labels.get(i) == y else 0 for i, y in labels.items()}
         self.labels, self._changed = labels, True
         if not labels:
@@ -442,11 +445,7 @@ class Learner:
         if self.graph is None or not self.labels:
             self.graph_probs = None
             return
-        labeled = np.setdiff1d(np.fromiter(self.labels, np.int64, len(self.labels)), self.graph.left_out)
-        never_seen = labeled[self.features.refreshed_at[labeled] < 0]  # their node is found by their features, and kept
-        if len(never_seen):
-            self.features.refresh(self.ema, never_seen, self.step)
-        rows, labels, inside = graph.placed(self.graph, self.labels, self.features.h)
+        rows, labels, inside = self._placed(self.graph, self.labels)
         self.graph_probs = graph.propagate(self.graph, rows, labels, self.n_classes)
         sharp = graph.sharpened(self.graph_probs)
         pseudo = torch.from_numpy(self.graph_probs.argmax(1))
@@ -454,6 +453,14 @@ class Learner:
         self._pseudo = pseudo
         top = np.log(max(self.n_classes, 2))
         self._sure = (1 - objective.entropy(torch.from_numpy(sharp)) / top).clamp_min(0)
+
+    def _placed(self, nodes: graph.Graph, labels: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`graph.placed` of labels. What was never seen is seen first: its node is found by its features, and kept."""
+        labeled = np.setdiff1d(np.fromiter(labels, np.int64, len(labels)), nodes.left_out)
+        never_seen = labeled[self.features.refreshed_at[labeled] < 0]
+        if len(never_seen):
+            self.features.refresh(self.ema, never_seen, self.step)
+        return graph.placed(nodes, labels, self.features.h)
 
     def _keep_graph(self) -> None:
         if self.graph is None or self.step >= self._graph_due:
@@ -476,20 +483,22 @@ class Learner:
         positions = self.graph.positions
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
-        layer = self.ema.classifier
-        instant = Instant(
-            self.graph, self.features.h.clone(), Head(layer.weight.cpu().clone(), layer.bias.cpu().clone())
-        )
+        instant = Instant(self.graph, self.features.h.clone(), self.own_layer)
         instant.learn(self.labels)
         return instant
 
     def finished(self, head: Head | None) -> SSVAE:
-        """The running mean of the weights, as it is published: with the refitted classification layer."""
-        if head is None:
-            return self.ema
+        """A copy of the running mean of the weights, as it is published: with the refitted classification layer."""
         vae = copy.deepcopy(self.ema)
-        head.put_into(vae.classifier)
+        if head is not None:
+            head.put_into(vae.classifier)
         return vae
+
+    @property
+    def own_layer(self) -> Head:
+        """A copy of the classification layer as gradient steps have made it: the running mean of its weights."""
+        layer = self.ema.classifier
+        return Head(layer.weight.cpu().clone(), layer.bias.cpu().clone())
 
     # ---------- generation ----------
     def keep_mixtures(self, probs: np.ndarray) -> None:
@@ -501,16 +510,19 @@ class Learner:
         self.fit_mixtures(probs)
 
     def fit_mixtures(self, probs: np.ndarray) -> None:
-        """Mixtures of each class over what stands for it in the graph (all images without one); probs (N, C) of all."""
+        """Mixtures of each class over what stands for it in the graph, or in what was seen; probs (N, C) of all."""
         self._mixtures_of = self.step, set(self.labels.values())
-        positions = self.trainable if self.graph is None else self.graph.positions
+        if self.graph is None:
+            positions = self.trainable[self.features.refreshed_at[self.trainable] >= 0]
+        else:
+            positions = self.graph.positions
+        prior = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
+        if not self.labels or not len(positions):
+            self.mixtures = prior
+            return
         labels = np.array([self.labels.get(p, -1) for p in positions.tolist()])
         classes = generation.members(probs[positions], labels)
         mu, variance = self.features.latents(self.ema, positions)
-        prior = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
-        if not self.labels:
-            self.mixtures = prior
-            return
         self.mixtures = generation.fit(mu, variance, classes, prior, self.rng, self.mixtures)
 
     def as_model(self, classes: Sequence[str]) -> Model:

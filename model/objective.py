@@ -2,7 +2,7 @@
 
 elbo    E_q[log p(x|z,y)] - KL(q(z|x) || p(z|y)) - KL(q(y|x) || p(y))           Berkhahn et al. 2019, Kingma et al. 2014
 supervised   cross-entropy of the classification layer, labeled images only       Berkhahn et al. 2019, eq. 4
-contrast     InfoNCE between an image and its augmentation, warm-up only          van den Oord et al. 2018
+contrast     InfoNCE between an image and its augmentation, at first              van den Oord et al. 2018
 consistency  pseudo-labels of sure images kept under augmentation                 Sohn et al. 2020, Wang et al. 2022
 propagation  entropy-weighted pseudo-labels of the neighbour graph                Iscen et al. 2019
 perceptual   distance of image and reconstruction in the encoder's layers         Larsen et al. 2015
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 class Objective:
     """Weight of each term; 0 switches it off."""
 
-    beta: float = 1.0  # of both KL terms once labels exist; 1 in the warm-up
+    beta: float = 1.0  # of both KL terms; 1 until the classes are found
     supervised: float = 50.0
     contrast: float = 50.0
     consistency: float = 50.0

@@ -151,6 +151,15 @@ def test_propagation_converges_to_its_closed_form() -> None:
     np.testing.assert_allclose(found, truth, atol=1e-3)
 
 
+def test_two_labels_of_one_node_are_two_shares_of_their_class() -> None:
+    """Of images outside the graph that are most like the same node."""
+    h = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    g = graph.build(np.arange(200), h)
+    once = graph.propagate(g, np.array([3, 50]), np.array([0, 1]), 2)
+    twice = graph.propagate(g, np.array([3, 3, 50]), np.array([0, 0, 1]), 2)
+    np.testing.assert_allclose(twice, once, rtol=1e-4)
+
+
 def test_a_node_that_no_label_reaches_is_undecided() -> None:
     g, _ = clusters()
     cut = replace(g, affinity=g.affinity.multiply(0).tocsr())

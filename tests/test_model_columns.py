@@ -89,6 +89,12 @@ def test_the_probabilities_of_merged_classes_add_up(known: Known, digits: tuple[
     assert np.abs(got - wanted).mean() < np.abs(worse.predict_proba(images[TEST]) - wanted).mean()
 
 
+def test_a_shared_column_is_divided_and_one_beside_it_is_not() -> None:
+    """a takes b in, and c comes out of b: half of b is a's, and all that a had."""
+    taken = folded(np.array([[0.8, 0.2], [0.5, 0.5]], np.float32), [[0, 1], [1]])
+    np.testing.assert_allclose(taken, [[0.9, 0.1], [0.75, 0.25]], atol=1e-6)
+
+
 def test_a_new_class_is_never_the_likeliest_until_it_has_labels(
     known: Known, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:

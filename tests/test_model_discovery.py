@@ -1,5 +1,7 @@
 """The learner with spare columns, on 8x8 digits: it finds the classes that nobody has named, and heeds people first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -156,6 +158,17 @@ def test_no_label_one_label_few_images_and_everything_labeled_all_train(n_images
     which, sure = learner.unnamed()
     assert np.isfinite(sure).all()
     assert set(which.tolist()) <= set(range(-1 if n_known else 0, 4))
+
+
+def test_a_label_of_an_image_that_was_never_seen_goes_to_the_node_most_like_it(digits, quick):
+    learner, given = some_labeled(*digits)
+    learner.config = replace(SMALL, graph_size=60)
+    learner.build_graph()
+    new = next(i for i in range(99, 0, -1) if i not in learner.graph.positions)
+    learner.set_labels({**given, new: 1})
+    learner.spread_labels()
+    assert learner.features.refreshed_at[new] == learner.step
+    assert learner.graph.stand_ins[new] == int(learner.graph.nearest(learner.features.h[[new]])[0])
 
 
 def test_a_spare_column_is_demanded_and_labels_belong_to_classes_with_a_name(digits):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import evaluation, graph, load
+from model import evaluation, generation, graph, load
 from model.checkpoint import Model
 from model.learner import FRESH, Learner, LearnerConfig
 from model.objective import PAPER, Objective
@@ -199,6 +199,44 @@ def test_a_label_of_an_image_that_was_never_seen_goes_to_the_node_most_like_it(d
     assert learner.graph.stand_ins == {new: int(learner.graph.nearest(learner.features.h[[new]])[0])}
 
 
+def test_labels_that_were_all_taken_back_before_a_learner_went_on_are_forgotten(trained, digits):
+    learner, model = trained
+    later = Learner(digits[0], 10, learner.held_out, LearnerConfig(warm_up_steps=150))
+    later.resume(model.vae, learner.step)
+    assert later.set_labels({})
+    assert not later.set_labels({})
+    later.features.refresh(later.ema, np.arange(50), later.step)
+    np.testing.assert_allclose(later.features.probs(later.ema, np.arange(50)), 0.1, rtol=1e-5)
+
+
+def test_a_model_stays_as_it_was_when_training_goes_on(digits):
+    learner = Learner(digits[0][:60], 10, config=LearnerConfig(warm_up_steps=1, objective=PAPER))
+    learner.set_labels({i: int(digits[1][i]) for i in range(30)})
+    learner.take_step()
+    model = learner.as_model(NAMES)
+    before = model.predict_proba(digits[0][60:70])
+    for _ in range(3):
+        learner.take_step()
+    np.testing.assert_array_equal(model.predict_proba(digits[0][60:70]), before)
+
+
+def test_mixtures_are_fitted_to_images_that_were_seen(digits):
+    """In the warm-up a version sees some of the images; the features of the others are zeros."""
+    learner = Learner(digits[0][:300], 10, config=LearnerConfig(warm_up_steps=50))
+    learner.set_labels({250: 4, 251: 4})
+    learner.take_step()
+    learner.features.refresh(learner.ema, np.arange(100), learner.step)
+    probs = np.full((300, 10), 0.01, np.float32)
+    probs[200:, 4] = 0.91
+    learner.fit_mixtures(probs)
+    bias = learner.ema.latent.bias.detach().chunk(2)[0]
+    assert (learner.mixtures.centres()[4] - bias.cpu()).abs().max() > 1e-3
+    learner.features.refreshed_at[:] = -1
+    learner.fit_mixtures(probs)
+    prior = generation.from_prior(learner.ema.prior_mu, learner.ema.prior_logvar)
+    torch.testing.assert_close(learner.mixtures.means, prior.means)
+
+
 def test_held_out_images_are_in_no_batch_and_their_labels_are_refused(digits):
     images, _ = digits
     held_out = np.arange(200) % 4 == 0
@@ -237,6 +275,7 @@ def test_labels_of_no_image_or_no_class_are_refused_and_change_nothing(digits, l
         (np.zeros((20, 16, 24), np.uint8), 3, None, "expected uint8"),
         (np.zeros((20, 16, 16)), 3, None, "expected uint8"),
         (np.zeros((20, 0)), 3, None, "expected uint8"),
+        (np.zeros((20, 16, 16, 4), np.uint8), 3, None, "expected uint8"),
         (np.full((20, 5), np.nan), 3, None, "not finite"),
         (np.zeros((20, 16, 16), np.uint8), 0, None, "at least 1 class"),
         (np.zeros((20, 16, 16), np.uint8), 3, np.zeros(5, bool), "expected bool"),

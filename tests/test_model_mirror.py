@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from model import baselines
 from model.augment import augment
 from model.learner import Learner, LearnerConfig
 
@@ -42,6 +43,20 @@ def test_a_class_is_mirrored_where_the_network_takes_the_mirrored_image_for_the_
 def test_who_says_so_mirrors_all_or_none(arrows):
     assert taught(arrows, True, 22).mirrored.all()
     assert not taught(arrows, False, 22).mirrored.any()
+
+
+def test_the_network_on_labels_alone_mirrors_the_classes_that_its_labels_show_to_stay(arrows, monkeypatch):
+    images, labels = arrows
+    asked = []
+    monkeypatch.setattr(
+        baselines, "augment", lambda x, generator, flip: asked.append(flip) or augment(x, generator, flip)
+    )
+    config = LearnerConfig(batch=48, labeled_batch=16, lr=3e-3, ema=0.9)
+    learner = Learner(images, 3, config=config)
+    given = {i: int(y) for i, y in enumerate(labels[:180])}
+    baselines.labels_alone(learner, given, ["left", "right", "bar"], 0, lambda done, most: None, most=310)
+    assert not torch.cat(asked[:299]).any()
+    assert 0.2 < torch.cat(asked[299:]).float().mean() < 0.5, "bars, a third"
 
 
 def test_an_image_that_may_not_be_mirrored_is_moved_as_if_no_other_were():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labeler.simulate import Pace, simulate
-from model import load
+from model import evaluation, load
 from model.augment import augment, augment_vectors, in_other_light
 from model.evaluation import accuracy
 from model.learner import Learner, LearnerConfig
@@ -87,6 +87,10 @@ def test_one_class_alone_is_learned_without_a_fuss():
     model = learner.as_model(data.names)
     np.testing.assert_array_equal(model.predict_proba(data.xte), 1)
     assert np.isfinite(model.elbo(data.xte)).all()
+    judge = evaluation.judge_for(data.xtr, data.ytr, 1)
+    test = evaluation.Seen(data.xte, data.yte, judge.see(data.xte)[1])
+    figures, of_class = evaluation.swap_figures(model, judge, test)
+    assert np.isnan([*figures.values(), *of_class]).all(), "there is no other class to draw an image as"
 
 
 def test_a_hundred_classes_get_through_a_step_and_a_model():

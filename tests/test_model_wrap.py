@@ -297,5 +297,8 @@ def test_a_network_for_other_classes_or_images_is_refused():
         Learner(np.zeros((4, 9, 9), np.uint8), 3, vae=wrapped())
     with pytest.raises(ValueError, match="give a network of your own"):
         Learner(np.zeros((4, 2, 9), np.float32), 3)
+    of_means = SSVAE.wrap(mlp(64, 8), mlp(4, 64), shape=(1, 8, 8), n_classes=3, z_dim=4, decoder_gives="means")
+    with pytest.raises(ValueError, match="takes real numbers, and these images are of uint8"):
+        Learner(np.zeros((4, 8, 8), np.uint8), 3, vae=of_means)
     with pytest.raises(ValueError, match="likelihood is"):
         SSVAE(VAEConfig((1, 8, 8), likelihood="poisson"))

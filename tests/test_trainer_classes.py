@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from conftest import QUICK, wait_for
 
 from labeler import Project
@@ -121,6 +122,32 @@ def test_a_trainer_that_starts_after_a_change_goes_on_from_the_newest_version(
     published = project.published()
     assert published is not None
     assert published.class_ids == [c.id for c in project.store.classes()]
+
+
+def test_training_goes_on_from_its_own_layer_and_not_from_the_one_that_was_published(
+    project: Project, course: Course
+) -> None:
+    own = course.learning.learner.own_layer
+    published = load(course.learning.home / "model.safetensors")  # type: ignore[operator]
+    assert not torch.allclose(published.vae.classifier.weight, own.weight, atol=1e-3)
+    later = Learning(project)
+    assert later.resume()
+    torch.testing.assert_close(later.learner.own_layer, own)
+
+
+def test_labels_that_were_all_taken_back_while_no_trainer_ran_are_forgotten(project: Project, course: Course) -> None:
+    published = project.published()
+    assert published is not None
+    assert published.probs.max(1).mean() > 0.3
+    loop = project.loop()
+    for sample_id in project.store.labels(split="pool"):
+        loop.skip(sample_id)
+    later = Learning(project)
+    assert later.resume()
+    later.publish("coverage")
+    published = project.published()
+    assert published is not None
+    np.testing.assert_allclose(published.probs, 0.1, atol=1e-3)
 
 
 def test_the_labels_of_a_restored_class_are_learned_again(project: Project, course: Course) -> None:
