@@ -3,7 +3,19 @@
 from collections.abc import Iterator
 
 import pytest
-from pages import AWAY, IGNORE_UNCLOSED, IMAGE, Visitors, all_saved, on_screen, press, served, small_project
+from conftest import wait_for
+from pages import (
+    A_WHILE_LATER,
+    AWAY,
+    IGNORE_UNCLOSED,
+    IMAGE,
+    Visitors,
+    all_saved,
+    on_screen,
+    press,
+    served,
+    small_project,
+)
 from playwright.sync_api import Browser, Page, Route, expect
 
 from labeler import Project
@@ -219,6 +231,38 @@ def test_an_answer_of_another_person_is_not_stored_as_ones_own(project: Project,
     page.keyboard.press("Enter")
     all_saved(page)
     assert given_by(project, "una") == [("label", una, 4)]
+
+
+def test_what_waits_unsent_when_another_name_is_typed_is_stored_once_its_person_is_back(
+    project: Project, visit: Visitors
+) -> None:
+    visit.allowed = ("401",)
+    page = visit("pia")
+    other = page.context.new_page()
+    other.goto(visit.url)
+    expect(other.locator(IMAGE)).to_be_visible()
+    become(other, "rob")
+    pias = press(page, "4")
+    page.fill("dialog.who input", "rob")
+    with page.expect_event("load"):
+        page.keyboard.press("Enter")
+    expect(page.locator(IMAGE)).to_be_visible()
+    robs = press(page, "5")
+    all_saved(page)
+    assert (given_by(project, "pia"), given_by(project, "rob")) == ([], [("label", robs, 5)])
+    page.add_init_script(A_WHILE_LATER)
+    become(page, "pia")
+    wait_for(lambda: given_by(project, "pia") == [("label", pias, 4)])
+    assert given_by(project, "rob") == [("label", robs, 5)]
+
+
+def become(page: Page, name: str) -> None:
+    """Another name in the header."""
+    page.click(".top .person")
+    page.fill("dialog.who input", name)
+    with page.expect_event("load"):
+        page.keyboard.press("Enter")
+    expect(page.locator(IMAGE)).to_be_visible()
 
 
 def test_a_dialog_opens_over_whichever_tab_is_in_sight(visit: Visitors) -> None:

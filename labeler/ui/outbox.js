@@ -14,7 +14,7 @@ export class Outbox {
    * @param changed called after every change
    */
   constructor(keep, spare, send, changed) {
-    Object.assign(this, { keep, spare, send, changed, problem: null, wait: FIRST_WAIT, sending: false, timer: 0 });
+    Object.assign(this, { keep, spare, send, changed, problem: null, wait: FIRST_WAIT, sending: false, left: false, timer: 0 });
     this.operations = keep.get('outbox', []);
   }
 
@@ -39,9 +39,9 @@ export class Outbox {
     this.changed();
   }
 
-  /** Another person goes on in this tab: what is unsent stays in the spare copy, for who gave it. */
+  /** Another person goes on in this tab: nothing more is sent, and what is unsent stays in the spare copy, for who gave it. */
   leave() {
-    this.operations = [];
+    this.left = true;
   }
 
   /** Sends at once, as after the network came back. */
@@ -52,7 +52,7 @@ export class Outbox {
   }
 
   async flush() {
-    if (this.sending || !this.pending) return;
+    if (this.left || this.sending || !this.pending) return;
     this.sending = true;
     clearTimeout(this.timer);
     try {

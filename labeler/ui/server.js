@@ -33,15 +33,18 @@ export class Server {
 
   /** The server does not know who this is: a typed name was forgotten, or a sign-in has ended. */
   async identify() {
-    const { root, name, outbox, keep } = this.canvas;
+    const { root, name, outbox } = this.canvas;
     const given = state().role ? await askPassword(root, name, outbox.pending) : await askName(root);
-    if (given !== name) {
-      outbox.leave();
-      keep.clear();
-      return location.reload();
-    }
+    if (given !== name) return this.leave();
     this.identified += 1;
     outbox.retry();
+  }
+
+  /** Another person goes on in this tab. The new page drops what this one kept (canvas.js), the spare copy of the outbox aside. */
+  leave() {
+    this.canvas.stop();
+    this.canvas.outbox.leave();
+    location.reload();
   }
 
   // ---------- answers and questions ----------
@@ -131,7 +134,7 @@ export class Server {
 
   /** Another person sits down: new name, new holder. What the first one pressed is sent under the first name. */
   async rename() {
-    const { outbox, stage, root, name: before, keep } = this.canvas;
+    const { outbox, stage, root, name: before } = this.canvas;
     await outbox.flush();
     if (outbox.pending) return stage.flash('Some answers are not saved yet. Change the name when they are.');
     await this.post('release', { sample_ids: [] }).catch(() => {});
@@ -141,7 +144,6 @@ export class Server {
     }
     const name = await askName(root, before);
     if (!name || name === before) return this.renew();
-    keep.clear();
-    location.reload();
+    this.leave();
   }
 }
