@@ -174,6 +174,18 @@ def test_a_blind_test_by_keys_is_kept_and_labels_nothing(project: Project, visit
     assert on_screen(page) == asked
 
 
+def test_a_button_of_the_blind_test_held_with_enter_answers_one_image(visit: Visitors) -> None:
+    page = visit("holder")
+    begun(page, "")
+    page.locator("[data-said=real]").focus()
+    for _ in range(4):
+        page.keyboard.down("Enter")  # the browser repeats it
+        page.wait_for_timeout(50)
+    page.keyboard.up("Enter")
+    expect(page.locator("#lab-blind-title")).to_have_text("Real or generated? 2 of 10")
+    page.keyboard.press("Escape")
+
+
 def begun(page: Page, answers: str) -> None:
     """A test of ten, of which some are answered by these keys."""
     open_tab(page)

@@ -90,6 +90,17 @@ def test_an_undo_is_of_the_last_decision_though_an_older_queue_comes_after_it(
     assert project.store.labels() == {4: 1}
 
 
+def test_a_button_held_with_enter_decides_one_image(project: Project, visit: Visitors) -> None:
+    page = review(visit("eve"))
+    page.locator(".review-class").nth(2).focus()
+    for _ in range(8):
+        page.keyboard.down("Enter")  # the browser repeats it
+        page.wait_for_timeout(50)
+    page.keyboard.up("Enter")
+    expect(page.locator(".review-image img")).to_have_attribute("data-sample-id", "2")
+    assert project.store.labels() == {1: 3, 4: 1}
+
+
 def test_names_are_shown_when_asked_for(visit: Visitors) -> None:
     page = review(visit("eve"))
     page.keyboard.press("n")

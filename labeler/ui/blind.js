@@ -5,7 +5,7 @@ import { drawChart } from './chart.js';
 import { drawn } from './drawn.js';
 import { element, number, percent } from './dom.js';
 import { Keep } from './holder.js';
-import { bounces } from './keys.js';
+import { bounces, pressesButton } from './keys.js';
 import { labelsOf } from './sheet.js';
 
 const MOST_SIDE = 320; // pixels of the image in question
@@ -201,7 +201,7 @@ export class Blind {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const what = { r: 'real', g: 'drawn', Backspace: 'back' }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     event.stopPropagation(); // no other screen hears the keys of a test
-    if (!what || !this.images?.length) return;
+    if (pressesButton(event) || !what || !this.images?.length) return;
     event.preventDefault();
     if (!event.repeat && !bounces(event) && !(what === 'back' && !this.said.length)) this.say(what);
   }

@@ -3,7 +3,7 @@
 import { bus } from './api.js';
 import { dialogOf, isTyping } from './dialogs.js';
 import { element } from './dom.js';
-import { bounces, digitOf, shown } from './keys.js';
+import { bounces, digitOf, isElsewhere, shown } from './keys.js';
 
 const PAN = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }; // with Shift; pixels
 const LIGHT = {
@@ -42,13 +42,7 @@ export class Controls {
   }
 
   press(event) {
-    const { canvas } = this;
-    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
-    const inSight = canvas.root.offsetParent !== null;
-    if (another || !inSight || isTyping(event.target)) return;
-    const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
-    if (onButton && event.repeat) event.preventDefault(); // held, it would be pressed again and again
-    if (onButton) return; // a button that was reached with Tab does what it says
+    if (isElsewhere(event, this.canvas.root)) return;
     const action = this.action(event);
     if (!action) return;
     event.preventDefault();

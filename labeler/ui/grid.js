@@ -3,9 +3,8 @@
 import { bus, call, firstState, Refused, state, uid } from './api.js';
 import { sitting } from './canvas.js';
 import { chip as chosenChip, keep, kept } from './chosen.js';
-import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
-import { bounces, digitOf, Keys } from './keys.js';
+import { bounces, digitOf, isElsewhere, Keys } from './keys.js';
 import { Marks } from './marks.js';
 import { openTab } from './tabs.js';
 
@@ -389,12 +388,7 @@ class Grid {
   // ---------- keys ----------
 
   press(event) {
-    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
-    const inTiles = event.target === this.marks.box && !document.querySelector('dialog[open]');
-    if (another || this.root.offsetParent === null || (!inTiles && isTyping(event.target))) return;
-    const onButton = event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ');
-    if (onButton && event.repeat) event.preventDefault(); // held, it would be pressed again and again
-    if (onButton) return;
+    if (isElsewhere(event, this.root, this.marks.box)) return;
     const action = this.action(event.key, event.shiftKey, digitOf(event));
     if (!action) return;
     event.preventDefault();

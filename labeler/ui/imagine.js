@@ -3,9 +3,9 @@
 
 import { bus, call, firstState, state } from './api.js';
 import { Blind } from './blind.js';
-import { isTyping } from './dialogs.js';
 import { newestOnly, picture, save } from './drawn.js';
 import { element, number } from './dom.js';
+import { isElsewhere } from './keys.js';
 import { labelsOf, Sheet } from './sheet.js';
 import { Way } from './way.js';
 
@@ -259,8 +259,7 @@ class Imagine {
   }
 
   press(event) {
-    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
-    if (another || !this.root.offsetParent || isTyping(event.target) || !this.versions.length) return;
+    if (isElsewhere(event, this.root) || !this.versions.length) return;
     const inTabs = event.target.closest?.('[role=tab]');
     const actions = { p: () => this.play(), ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(+1) };
     const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];

@@ -1,4 +1,7 @@
 // Which key does what: the project's keys of its classes and our own for everything else, unless this person chose others.
+// And which presses of keys a screen hears.
+
+import { isTyping } from './dialogs.js';
 
 /** What can be given another key: [name, its key, what it does]. */
 export const ACTIONS = [
@@ -37,6 +40,22 @@ export function bounces({ timeStamp }) {
   const since = timeStamp - pressedAt;
   pressedAt = timeStamp;
   return since < BOUNCE;
+}
+
+/** True for Enter or Space on a button or link that has the focus: it does what it says, once, however long the key is held. */
+export function pressesButton(event) {
+  const presses = (event.key === 'Enter' || event.key === ' ') && Boolean(event.target.closest?.('button, a'));
+  if (presses && event.repeat) event.preventDefault();
+  return presses;
+}
+
+/** True for a key that a screen does not hear: it is out of sight, or the key belongs to something else.
+ *  @param list a list in the screen that has the focus for the screen's own keys */
+export function isElsewhere(event, screen, list = null) {
+  const used = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
+  if (used || screen.offsetParent === null) return true;
+  const inList = event.target === list && !document.querySelector('dialog[open]');
+  return (!inList && isTyping(event.target)) || pressesButton(event);
 }
 
 export class Keys {

@@ -1,9 +1,9 @@
 // The Map tab: every image as a point, near those that the model finds alike. Look, choose, and send on.
 
 import { bus, firstState, state } from './api.js';
-import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
 import { colours, counted, legend, order } from './hues.js';
+import { isElsewhere } from './keys.js';
 import { Lasso } from './lasso.js';
 import { Choice } from './mapchoice.js';
 import { MapCard } from './mapcard.js';
@@ -249,9 +249,7 @@ class MapTab {
   }
 
   press(event) {
-    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
-    if (another || this.root.offsetParent === null || document.querySelector('dialog[open]') || isTyping(event.target)) return;
-    if (event.target.closest?.('button, a') && (event.key === 'Enter' || event.key === ' ')) return;
+    if (isElsewhere(event, this.root)) return;
     const action = this.data.n && this.action(event.key);
     if (!action) return;
     event.preventDefault();

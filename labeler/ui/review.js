@@ -2,9 +2,8 @@
 
 import { bus, call, firstState, poll, state, uid } from './api.js';
 import { showAgreement } from './agreement.js';
-import { isTyping } from './dialogs.js';
 import { element, number } from './dom.js';
-import { bounces, digitOf, Keys, shown } from './keys.js';
+import { bounces, digitOf, isElsewhere, Keys, shown } from './keys.js';
 
 const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 const ACTIONS = [
@@ -242,9 +241,7 @@ class Review {
   }
 
   press(event) {
-    const another = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
-    if (another || !this.root.offsetParent || isTyping(event.target) || document.querySelector('dialog[open]')) return;
-    if (event.target.closest?.('button') && (event.key === 'Enter' || event.key === ' ')) return;
+    if (isElsewhere(event, this.root)) return;
     const action = this.action(event.key.toLowerCase()) ?? this.action(digitOf(event));
     if (!action) return;
     event.preventDefault();
