@@ -196,6 +196,42 @@ def test_a_guideline_is_saved_by_leaving_it_and_never_over_what_somebody_else_wr
     wait_for(lambda: page.keyboard.press("Control+Enter") or project.store.guideline(fox).text == "Mine.", every=0.5)
 
 
+def test_a_guideline_that_could_not_be_saved_stays_typed_and_is_never_over_what_somebody_else_wrote(
+    project: Project, visit: Visitors
+) -> None:
+    visit.allowed = ("409", "503")
+    page = open_tab(visit("rita"))
+    field = page.get_by_role("textbox", name="Guideline")
+    hen = next(one.id for one in project.store.classes() if one.name == "hen")
+    page.locator(f"{row(page, 'hen')} .row-name").click()
+    field.fill("Lays eggs.")
+    away(page)
+    page.locator(f"{row(page, 'bee')} .row-name").click()
+    expect(page.locator(".manage-say")).to_contain_text("Away.")
+    expect(field).to_have_value("")
+    page.locator(f"{row(page, 'hen')} .row-name").click()
+    expect(field).to_have_value("Lays eggs.")
+    expect(page.locator(".one-saved")).to_contain_text("Not saved yet")
+    project.store.set_guideline(hen, "Theirs.", annotator="bob")
+    page.unroute("**/labeler/classes")
+    page.wait_for_timeout(2000)  # the page has heard of bob's
+    field.press("Control+Enter")
+    expect(page.locator(".manage-say")).to_contain_text("bob changed this guideline meanwhile")
+    assert project.store.guideline(hen).text == "Theirs."
+    expect(field).to_have_value("Lays eggs.")
+    wait_for(lambda: field.press("Control+Enter") or project.store.guideline(hen).text == "Lays eggs.", every=0.5)
+    expect(page.locator(".one-saved")).to_have_text("Saved")
+
+
+def away(page: Page) -> None:
+    """Changes do not reach the server."""
+    answer = {"status": 503, "json": {"detail": "Away."}}
+    page.route(
+        "**/labeler/classes",
+        lambda route: route.fulfill(**answer) if route.request.method == "POST" else route.fallback(),
+    )
+
+
 def test_marked_images_become_examples_or_a_class_of_their_own(project: Project, visit: Visitors) -> None:
     page = open_tab(visit("rita"))
     ids = {one.name: one.id for one in project.store.classes()}

@@ -67,8 +67,9 @@ class Manage {
     }
   }
 
-  /** Makes a change, shows the classes as they are then, and says what was done. Returns the answer, null where refused. */
-  async change(change, said = () => '') {
+  /** Makes a change, shows the classes as they are then, and says what was done, or calls `failed` with the problem.
+   *  Returns the answer, null where there is none. */
+  async change(change, said = () => '', failed = () => {}) {
     this.changes += 1;
     try {
       const answer = await call('classes', { project: state().key, ...change });
@@ -80,6 +81,7 @@ class Manage {
     } catch (problem) {
       this.say(problem.message);
       this.show({ classes: this.classes });
+      failed(problem);
       if (problem.status === 409) this.fetch();
       return null;
     }

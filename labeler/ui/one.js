@@ -11,7 +11,8 @@ const WRITE = 'What belongs here, what does not, and what to do when in doubt.';
 export class One {
   /** @param manage the tab: `change`, `say`, `choose`, `active`, `mayChange` */
   constructor(root, manage) {
-    Object.assign(this, { root, manage, shown: null, was: 0, refused: false, saving: null });
+    Object.assign(this, { root, manage, shown: null, saving: null });
+    this.drafts = new Map(); // class id -> {text, was}: typed and not stored yet, and the `event_id` of the guideline it changes
     this.$ = (selector) => root.querySelector(selector);
     this.text = this.$('textarea');
     this.text.addEventListener('input', () => this.typed());
@@ -28,16 +29,15 @@ export class One {
     this.$('.archive').addEventListener('click', () => this.archive());
   }
 
-  /** Whether the text in the field is not the one that is stored. */
+  /** Whether a text was typed, of this class or of another one, that is not stored. */
   get unsaved() {
-    return Boolean(this.shown) && this.text.value.trimEnd() !== this.shown.guideline;
+    return this.manage.active.some(({ id }) => this.drafts.has(id));
   }
 
-  /** This class, or none. A text that is being written stays in the field. */
+  /** This class, or none. A text that is being written stays in the field, and is there again when its class is. */
   show(one) {
     const another = one?.id !== this.shown?.id;
-    if (another && this.unsaved) this.save();
-    const writing = !another && this.unsaved;
+    if (another) this.save();
     this.$('.one-empty').hidden = Boolean(one);
     this.$('.one-body').hidden = !one;
     this.shown = one;
@@ -46,10 +46,10 @@ export class One {
     this.root.style.setProperty('--c', one.colour);
     this.$('h2').textContent = one.name;
     this.$('h2').title = one.name;
-    if (!writing) {
-      if (this.text.value !== one.guideline) this.text.value = one.guideline;
-      Object.assign(this, { was: one.event_id, refused: false });
-    }
+    const draft = this.drafts.get(one.id);
+    if (draft?.refused) Object.assign(draft, { was: one.event_id, refused: false }); // that somebody else wrote was told by now
+    const text = draft?.text ?? one.guideline;
+    if (this.text.value !== text) this.text.value = text;
     this.text.readOnly = !mayChange;
     this.text.placeholder = mayChange ? WRITE : 'No guideline yet.';
     if (another) this.told('');
@@ -76,7 +76,10 @@ export class One {
 
   typed() {
     this.$('.one-length').textContent = `${number(this.text.value.length)} / ${number(LONGEST)}`;
-    if (this.unsaved) this.told('Not saved yet: leave the field, or Ctrl Enter');
+    const { drafts, shown: one } = this;
+    if (this.text.value.trimEnd() === one.guideline) return drafts.delete(one.id);
+    drafts.set(one.id, { was: one.event_id, ...drafts.get(one.id), text: this.text.value });
+    return this.told('Not saved yet: leave the field, or Ctrl Enter');
   }
 
   told(text) {
@@ -86,16 +89,20 @@ export class One {
 
   async save() {
     const one = this.shown;
-    if (!one || !this.unsaved) return;
-    const text = this.text.value;
+    if (!this.drafts.has(one?.id)) return;
+    const { text, was } = this.drafts.get(one.id);
     if (this.saving === `${one.id} ${text}`) return; // leaving the field for another class says it twice
     this.saving = `${one.id} ${text}`;
-    const was = this.refused ? one.event_id : this.was; // what somebody else wrote was seen by now
-    const done = await this.manage.change({ kind: 'guideline', class_ids: [one.id], text, was });
+    const failed = ({ status }) => Object.assign(this.drafts.get(one.id) ?? {}, { refused: status === 409 });
+    const done = await this.manage.change({ kind: 'guideline', class_ids: [one.id], text, was }, () => '', failed);
     this.saving = null;
+    if (!done) return;
+    const draft = this.drafts.get(one.id); // perhaps with more that was typed meanwhile
+    if (draft?.text === text) this.drafts.delete(one.id);
+    else if (draft) draft.was = done.classes.find((each) => each.id === one.id).event_id;
     if (this.shown?.id !== one.id) return;
-    this.refused = !done;
-    if (done) this.told('Saved');
+    this.show(this.shown);
+    if (!this.drafts.has(one.id)) this.told('Saved');
   }
 
   // ---------- examples ----------
