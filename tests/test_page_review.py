@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import IGNORE_UNCLOSED, Visitors, press, served, small_project
+from pages import AWAY, IGNORE_UNCLOSED, Visitors, press, served, small_project
 from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from labeler import Project
@@ -99,6 +99,30 @@ def test_a_button_held_with_enter_decides_one_image(project: Project, visit: Vis
     page.keyboard.up("Enter")
     expect(page.locator(".review-image img")).to_have_attribute("data-sample-id", "2")
     assert project.store.labels() == {1: 3, 4: 1}
+
+
+def test_what_is_pressed_again_because_its_acknowledgement_was_lost_is_stored_once(
+    project: Project, visit: Visitors
+) -> None:
+    visit.allowed = AWAY
+    page = review(visit("eve"))
+    shown, said = page.locator(".review-image img"), page.locator(".review-say")
+    for key, kind, next_one in (("3", "label", "2"), ("Backspace", "undo", "1")):
+        before = len(project.store.events())
+        page.route("**/labeler/review", unheard)
+        page.keyboard.press(key)
+        expect(said).to_have_text("The server cannot be reached for now.")
+        page.unroute("**/labeler/review")
+        page.keyboard.press(key)
+        expect(shown).to_have_attribute("data-sample-id", next_one)
+        assert [event.kind for event in project.store.events()[before:]] == [kind]
+    assert project.store.labels() == {4: 1}
+
+
+def unheard(route: Route) -> None:
+    """The server has it, and the network loses its answer."""
+    route.fetch()
+    route.abort()
 
 
 def test_names_are_shown_when_asked_for(visit: Visitors) -> None:

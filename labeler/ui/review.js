@@ -34,7 +34,7 @@ export async function start(host) {
 class Review {
   constructor(root) {
     Object.assign(this, { root, client: uid(), images: [], left: new Set(), decided: new Set(), last: null, stored: 0, names: false });
-    Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY });
+    Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY, unheard: null });
     this.$ = (selector) => root.querySelector(selector);
     this.$('.review-names').addEventListener('click', () => this.toggleNames());
     this.$('.review-at').addEventListener('change', () => this.agree(state()));
@@ -99,10 +99,9 @@ class Review {
     if (!image || this.busy) return;
     this.busy = true;
     const ms = Math.round(performance.now() - this.shownAt);
-    const decision = { uid: uid(), kind, sample_id: image.sample_id, class_id: classId, ms };
-    const stored = await this.send(decision);
+    const decision = await this.send({ kind, sample_id: image.sample_id, class_id: classId, ms });
     this.busy = false;
-    if (!stored) return;
+    if (!decision) return;
     this.tell(kind === 'label' ? this.name(classId) : WORDS[kind]);
     this.stored += 1;
     this.last = decision;
@@ -128,7 +127,7 @@ class Review {
     if (!last) return this.tell('Nothing to undo');
     if (this.busy) return;
     this.busy = true;
-    const stored = await this.send({ uid: uid(), kind: 'undo', sample_id: last.sample_id, undoes: last.uid });
+    const stored = await this.send({ kind: 'undo', sample_id: last.sample_id, undoes: last.uid });
     if (stored) {
       this.tell('Undone');
       this.stored += 1;
@@ -140,13 +139,19 @@ class Review {
     this.busy = false;
   }
 
-  async send(decision) {
+  /** What was stored, or null. What is pressed again because nobody acknowledged it goes under the same uid: it is stored once. */
+  async send(what) {
+    const { unheard } = this;
+    const again = unheard && ['kind', 'sample_id', 'class_id', 'undoes'].every((part) => what[part] === unheard[part]);
+    const decision = again ? unheard : { uid: uid(), ...what };
+    this.unheard = decision;
     try {
       await call('review', { project: state().key, client: this.client, annotator: this.annotator, ...decision });
-      return true;
+      this.unheard = null;
+      return decision;
     } catch (problem) {
       this.tell(problem.message);
-      return false;
+      return null;
     }
   }
 
