@@ -137,6 +137,14 @@ class EventTables(Database):
             row = db.execute(query.order_by(events.c.id.desc()).limit(1)).first()
         return Event(*row) if row else None
 
+    def answers_of(self, annotator: str, limit: int) -> list[Event]:
+        """The newest decisions of a person that hold, newest first: given one by one, not in groups nor in reviews."""
+        query = _events().where(
+            annotators.c.name == annotator, events.c.review == 0, events.c.group_id.is_(None), decides(events)
+        )
+        with self._reading() as db:
+            return [Event(*row) for row in db.execute(query.order_by(events.c.id.desc()).limit(limit))]
+
     def labels(self, purpose: str | None = "learn", split: str | None = None, at: int | None = None) -> dict[int, int]:
         """Sample id -> class id, newest event of each sample; skipped and retracted ones are absent.
 

@@ -257,6 +257,19 @@ def test_a_group_is_stored_as_one_and_undone_as_one(project: Project, client: Te
     assert project.store.labels() == {}
 
 
+def test_answers_given_one_by_one_stay_in_the_history_after_many_groups(project: Project, client: TestClient) -> None:
+    alone = [NewEvent(f"alone-{i}", "label", i, 1, "ann", "tab-00000001") for i in (1, 2, 3)]
+    project.store.record(alone)
+    for group in range(100):
+        ids = range(4, 20)
+        project.store.record(
+            [NewEvent(f"{group}-{i}", "label", i, 1, "ann", "tab-00000001", group_id=f"group-{group}") for i in ids]
+        )
+    project.store.record([NewEvent("back", "undo", 2, annotator="ann", client="tab-00000001", undoes="alone-2")])
+    answers = client.get("/labeler/history").json()["answers"]
+    assert [answer["uid"] for answer in answers] == ["alone-3", "alone-1"]
+
+
 def test_the_grid_refuses_what_makes_no_sense(client: TestClient) -> None:
     me = {"project": client.get("/labeler/state").json()["key"], "client": "tab-00000001-grid"}
     for wrong in ({"n": 0}, {"n": 101}, {"n": 5, "order": "best"}, {"n": 5, "alike": -1}):

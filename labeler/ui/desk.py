@@ -121,12 +121,9 @@ class Desk:
 
     def history(self, name: str) -> list[dict[str, Any]]:
         """The newest answers of an annotator that were not undone, newest first; one by one given, not in groups."""
-        events = self.project.store.events(annotator=name, newest_first=True, limit=4 * HISTORY)
-        undone = {event.undoes for event in events if event.kind == "undo"}
-        decided = [e for e in events if e.kind not in ("undo", "comment") and not e.review and e.group_id is None]
-        kept = [event for event in decided if event.uid not in undone][:HISTORY]
-        counted_as = self.project.store.counted_as()
-        blind = self.project.store.asked_of_several(event.sample_id for event in kept)
+        store = self.project.store
+        kept, counted_as = store.answers_of(name, HISTORY), store.counted_as()
+        blind = store.asked_of_several(event.sample_id for event in kept)
         published, samples = self.project.published(), self._samples(event.sample_id for event in kept)
         answers = [_answer(event, samples[event.sample_id], published, counted_as) for event in kept]
         return [answer | {"blind": answer["sample_id"] in blind} for answer in answers]

@@ -70,7 +70,7 @@ def learning_routes(api: APIRouter, desk: Desk, who: Callable[[Request], str | N
     def changed(request: Request) -> dict[str, Any]:
         """What the newest answers of a person changed: sample id -> the publication that knew the answer first."""
         name = who(request)
-        newest = store.events(annotator=name, newest_first=True, limit=HISTORY) if name else []
+        newest = store.answers_of(name, HISTORY) if name else []
         taught = {e.sample_id: e.id for e in reversed(newest) if e.kind == "label" and e.purpose == "learn"}
         found = flips.of_answers(store, desk.project.published(), taught)
         return {"changed": {str(sample_id): asdict(change) for sample_id, change in found.items()}}
