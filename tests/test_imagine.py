@@ -175,5 +175,14 @@ def test_vectors_are_drawn_as_plots_and_saved_as_vectors(tmp_path: Path) -> None
         np.testing.assert_allclose(first, model_of(p, (6,)).generate(1, 2)[0], atol=1e-4)
 
 
+def test_what_has_no_class_in_use_is_no_file(project: Project, client: TestClient) -> None:
+    project.store.archive_classes([1, 2, 3])
+    answers = [client.get(f"/labeler/imagine/{kind}/1") for kind in ("png", "zip")]
+    project.store.restore_classes([1, 2, 3])
+    assert [(answer.status_code, detail(answer)) for answer in answers] == 2 * [
+        (404, "No class that version 1 draws is in use any more.")
+    ]
+
+
 def size(png: bytes) -> tuple[int, ...]:
     return np.asarray(Image.open(io.BytesIO(png))).shape

@@ -123,7 +123,7 @@ def imagine_routes(
             raise HTTPException(404, f"Version {version} has no drawings (any more).")
         origin = Origin(desk.project.name, version, known["labels"], temperature, rng_seed)
         rows = pictures.cut(made, len(known["class_ids"]), known["n"])
-        named = [(rows[known["class_ids"].index(c.id)], c.name) for c in store.classes() if c.id in known["class_ids"]]
+        named = [(rows[known["class_ids"].index(class_id)], name) for class_id, name in _in_use(desk, known)]
         file = await asyncio.to_thread(pictures.named_sheet, named, origin)
         return Response(file, headers=_as_file(f"{desk.project.name}-v{version}.png"), media_type="image/png")
 
@@ -136,7 +136,7 @@ def imagine_routes(
     ) -> Response:
         """n drawings of each class, in the layout of the folder export; every one says that it is synthetic."""
         known = await asyncio.to_thread(_with_weights, desk, version)
-        classes = tuple((c.id, c.name) for c in store.classes() if c.id in known["class_ids"])
+        classes = _in_use(desk, known)
         if n * len(classes) > MOST:
             raise HTTPException(422, f"{n} of {len(classes)} classes are too many: at most {MOST:,} drawings in all.")
         about = (desk.project.name, version, known["labels"], temperature, rng_seed)
@@ -215,6 +215,14 @@ def _with_weights(desk: Desk, number: int) -> dict[str, Any]:
     if not told["weights"]:
         raise HTTPException(404, f"The weights of version {number} are gone: only what it drew then is left.")
     return told
+
+
+def _in_use(desk: Desk, version: dict[str, Any]) -> tuple[tuple[int, str], ...]:
+    """(id, name) of the classes that a version draws and people still choose."""
+    found = tuple((c.id, c.name) for c in desk.project.store.classes() if c.id in version["class_ids"])
+    if not found:
+        raise HTTPException(404, f"No class that version {version['version']} draws is in use any more.")
+    return found
 
 
 def _must_be_end(desk: Desk, version: dict[str, Any], end: str) -> None:
