@@ -102,6 +102,15 @@ def test_a_decision_is_of_who_was_shown_the_image(project: Project, client: Test
     assert project.store.review_ids() == [4, 2]
 
 
+def test_the_number_that_waits_follows_a_merge_that_ends_the_disagreement(
+    project: Project, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labeler.ui.review.COUNTED_EVERY", -1.0)
+    assert client.get("/labeler/state").json()["to_review"] == 3
+    project.store.merge_classes([2, 3], into=1)
+    assert client.get("/labeler/state").json()["to_review"] == len(project.store.review_ids()) == 1
+
+
 def test_the_label_tab_cannot_take_a_review_back_nor_show_it(project: Project, client: TestClient) -> None:
     client.post("/labeler/review", json=decision(project, "review-06", 3, kind="label", class_id=2))
     undo = {"uid": "not-a-reviewer", "kind": "undo", "sample_id": 3, "undoes": "review-06"}

@@ -45,14 +45,20 @@ class Waiting:
 
     def __init__(self, desk: Desk) -> None:
         self._desk, self._lock = desk, threading.Lock()
-        self._found, self._known, self._counted = 0, -1, 0.0
+        self._found, self._counted = 0, 0.0
+        self._known: tuple[Any, ...] = ()
 
     def count(self) -> int:
+        store = self._desk.project.store
         with self._lock:
-            newest = self._desk.project.store.last_event_id()
-            if newest != self._known and time.monotonic() - self._counted > COUNTED_EVERY:
-                self._found = len(self._desk.project.store.review_ids())
-                self._known, self._counted = newest, time.monotonic()
+            now = (
+                store.last_event_id(),
+                store.roots(),
+                store.overlap(),
+            )  # what people disagree about follows from these
+            if now != self._known and time.monotonic() - self._counted > COUNTED_EVERY:
+                self._found = len(store.review_ids())
+                self._known, self._counted = now, time.monotonic()
             return self._found
 
     def is_now(self, n: int) -> None:
