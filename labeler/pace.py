@@ -30,7 +30,7 @@ def _person(name: str, given: Sequence[Given]) -> dict[str, Any]:
     """Seconds are of answers given one by one: those of one action share its time. A pause is no time spent."""
     alone = [one for one in given if one.ms is not None and not one.in_group]
     seconds = [one.ms / 1000 for one in alone if one.ms is not None and not one.paused]
-    gaps = np.diff([one.time for one in given])
+    gaps = _gaps(given)
     hours = float(gaps[gaps <= PAUSE_MS / 1000].sum()) / 3600
     labels = sum(one.kind == "label" for one in given)
     return {
@@ -45,23 +45,31 @@ def _person(name: str, given: Sequence[Given]) -> dict[str, Any]:
     }
 
 
+def _gaps(given: Sequence[Given]) -> np.ndarray:
+    """Seconds from each answer to the next, in the order of the record. A clock that was set back took no time."""
+    return np.maximum(np.diff([one.time for one in given]), 0)
+
+
 def _sitting(given: Sequence[Given]) -> dict[str, Any] | None:
     """The newest spell of labels of anybody: how many in each stretch of time, and how many an hour that is."""
-    times = np.array([one.time for one in given if one.kind == "label"])
-    if not len(times):
+    labels = [one for one in given if one.kind == "label"]
+    if not labels:
         return None
-    breaks = np.flatnonzero(np.diff(times) > APART)
-    times = times[breaks[-1] + 1 :] if len(breaks) else times
-    begun, ended = float(times[0]), float(times[-1])
+    gaps = _gaps(labels)
+    breaks = np.flatnonzero(gaps > APART)
+    gaps = gaps[breaks[-1] + 1 :] if len(breaks) else gaps
+    elapsed = np.cumsum([0, *gaps])
+    ended = labels[-1].time
+    begun = ended - float(elapsed[-1])
     minutes = next((m for m in MINUTES if (ended - begun) / 60 / m < BARS), MINUTES[-1])
     seconds = 60 * minutes
-    counts = np.bincount(((times - begun) // seconds).astype(int))
+    counts = np.bincount((elapsed // seconds).astype(int))
     covered = np.full(len(counts), float(seconds))
     covered[-1] = max(ended - begun - seconds * (len(counts) - 1), seconds / 4)  # the last one is not over
     return {
         "begun": begun,
         "ended": ended,
-        "labels": len(times),
+        "labels": len(elapsed),
         "minutes": minutes,
         "bars": [
             {"time": begun + seconds * i, "labels": int(n), "per_hour": round(3600 * int(n) / float(covered[i]))}

@@ -60,3 +60,16 @@ def test_time_at_work_leaves_out_what_lies_between_sittings(tmp_path: Path, monk
     with Project.create(tmp_path / "project", ["cat"]) as p:
         (one,) = pace(p.store)["people"]
     assert (one["hours"], one["labels_per_hour"]) == (2.0, 121)
+
+
+def test_a_clock_that_was_set_back_took_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(_: Any, __: int) -> list[Given]:
+        return [given(seconds) for seconds in (0, 40, 80, -7200, -7160, -7120)]
+
+    monkeypatch.setattr("storage.Store.given", told)
+    with Project.create(tmp_path / "project", ["cat"]) as p:
+        found = pace(p.store)
+    assert [(one["hours"], one["labels_per_hour"]) for one in found["people"]] == [(round(160 / 3600, 3), 135)]
+    sitting = found["sitting"]
+    assert (sitting["begun"], sitting["ended"]) == (1_000_000 - 7120 - 160, 1_000_000 - 7120)
+    assert [bar["labels"] for bar in sitting["bars"]] == [2, 2, 2]
