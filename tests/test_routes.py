@@ -1,6 +1,7 @@
 """The page's own routes, without a browser."""
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -262,6 +263,7 @@ def test_a_name_of_any_script_comes_back_as_it_was_typed(client: TestClient) -> 
         ("POST", {"origin": "http://evil.example"}),
         ("POST", {"origin": "http://127.0.0.1:9999"}),
         ("POST", {"origin": "null"}),
+        ("GET", {"origin": "http://["}),
         ("POST", {"sec-fetch-site": "cross-site"}),
         ("GET", {"origin": "http://evil.example"}),
         ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}),
@@ -482,6 +484,41 @@ def test_the_history_names_what_an_answer_counts_as_and_each_version_its_own_cla
     assert client.get("/labeler/state").json()["merged"] == {"3": 5}
     versions = client.get("/labeler/learning").json()["versions"]
     assert [len(version["class_ids"]) for version in versions] == [10, 9]
+
+
+BIG, HALF, JSON = 2**63, "\ud800", {"content-type": "application/json"}
+LABEL: dict[str, Any] = {"uid": "uid-00001", "kind": "label", "sample_id": 1, "class_id": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        (f"image/{BIG}", None, "sample_id"),
+        (f"thumb/-{10 * BIG}", None, "sample_id"),
+        (f"map/image/{BIG}", None, "sample_id"),
+        (f"classes/1/images?order=new&offset={BIG}", None, "offset"),
+        (f"review?first={BIG}", None, "first"),
+        ("next", {"n": 1, "have": [BIG]}, "have.0"),
+        ("grid", {"n": 4, "seen": [BIG]}, "seen.0"),
+        ("commit", {"operations": [LABEL | {"rank": BIG}]}, "operations.0.rank"),
+        ("commit", {"operations": [LABEL | {"acquisition": HALF}]}, "operations.0.acquisition"),
+        ("commit", {"operations": [LABEL | {"uid": 9 * HALF}]}, "operations.0.uid"),
+        ("commit", {"operations": [], "annotator": HALF}, "annotator"),
+        ("queue", {"sample_ids": [1], "title": HALF}, "title"),
+        ("keys", {"keys": {"skip": HALF}}, "keys.skip"),
+        ("review", LABEL | {"sample_id": BIG}, "sample_id"),
+        ("classes", {"kind": "guideline", "class_ids": [1], "text": "x", "was": BIG}, "was"),
+    ],
+)
+def test_numbers_and_texts_that_no_database_holds_are_refused_with_the_reason(
+    path: str, body: dict[str, Any] | None, place: str, page: TestClient
+) -> None:
+    page.post("/labeler/name", json={"name": "ann"})
+    message = {"project": page.get("/labeler/state").json()["key"], "client": "tab-00000001"}
+    sent = None if body is None else json.dumps(message | body)
+    answer = page.request("GET" if sent is None else "POST", f"/labeler/{path}", content=sent, headers=JSON)
+    page.cookies.clear()
+    assert (answer.status_code, answer.json()["detail"].split(": ")[0]) == (422, place)
 
 
 def test_keys_belong_to_the_person_who_chose_them(client: TestClient) -> None:

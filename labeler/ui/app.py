@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 
 from labeler.accounts import SignIns
 from labeler.project import Project
@@ -55,6 +56,7 @@ def build(
     app = FastAPI(title=f"Labeler: {project.name}", docs_url=None, redoc_url=None, openapi_url=None)
     for away in (ConnectionError, TimeoutError):
         app.add_exception_handler(away, _database_is_away)
+    app.add_exception_handler(RequestValidationError, _says_what_is_wrong)
     app.include_router(routes(project, trainer, sign_ins))
     theme = gr.themes.Base(font=FONT, font_mono=MONO)  # plain strings: no font is fetched from anywhere
     gr.mount_gradio_app(
@@ -75,6 +77,14 @@ async def _database_is_away(_request: Request, problem: Exception) -> Response:
     """The tab keeps what it could not send, says this and sends it again."""
     log.warning("%s", problem)
     return no_database()
+
+
+async def _says_what_is_wrong(_request: Request, problem: Exception) -> Response:
+    """In words, and without what came: it may be no text that could be sent back."""
+    assert isinstance(problem, RequestValidationError)
+    first = problem.errors()[0]
+    told = f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}"
+    return JSONResponse({"detail": told.encode(errors="backslashreplace").decode()}, 422)
 
 
 def _shell(name: str) -> gr.Blocks:

@@ -6,7 +6,7 @@ Sec-Fetch-Site. The second shows in Host, where nobody signs in; where people do
 """
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -98,10 +98,12 @@ def _sign_in_first(method: str, headers: Headers) -> Response:
 def why_refused(method: str, headers: Headers, any_host: bool = False) -> str | None:
     """One sentence for a request that is not answered, None for one that is."""
     host = headers.get("host", "")
-    if not any_host and _name(f"//{host}") not in LOOPBACK:
+    named = _split(f"//{host}")
+    if not any_host and (named is None or named.hostname not in LOOPBACK):
         return f"This page answers to 127.0.0.1 and localhost only, not to {host or 'a request without a host'!r}."
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    page = None if origin is None else _split(origin)
+    if origin is not None and (page is None or page.netloc.lower() != host.lower()):
         return "Requests from other pages are refused."
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not _is_link(method, headers):
         return "Requests from other pages are refused."
@@ -115,9 +117,9 @@ def _is_link(method: str, headers: Headers) -> bool:
     )
 
 
-def _name(url: str) -> str | None:
+def _split(url: str) -> SplitResult | None:
     try:
-        return urlsplit(url).hostname
+        return urlsplit(url)
     except ValueError:  # an unclosed bracket and the like
         return None
 

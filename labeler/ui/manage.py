@@ -1,7 +1,7 @@
 """The Classes tab: what becomes of classes, what each means, which images show it. Reviewers and admins change it."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import gradio as gr
 from fastapi import APIRouter, HTTPException, Request
@@ -10,15 +10,13 @@ from pydantic import BaseModel, Field
 from labeler.classes import listed
 from labeler.typical import typical
 from labeler.ui.desk import Desk, shown
+from labeler.ui.fields import Id, Whole, Words
 from labeler.ui.label import mounted
 from labeler.ui.signin import must_be
 from storage import ChangedMeanwhile, Store
 
 AT_ONCE = 48  # images of a class
 TYPICAL = 24
-
-ClassId = Annotated[int, Field(ge=1)]
-SampleId = Annotated[int, Field(ge=1)]
 
 
 class Change(BaseModel):
@@ -29,15 +27,15 @@ class Change(BaseModel):
         "add", "rename", "recolour", "key", "reorder", "archive", "restore", "merge", "unmerge", "split", "unsplit",
         "guideline", "example",
     ]  # fmt: skip
-    class_ids: list[ClassId] = Field([], max_length=2000)
+    class_ids: list[Id] = Field([], max_length=2000)
     name: str = Field("", max_length=1000)
-    value: str = Field("", max_length=100)
-    into: ClassId | None = None
+    value: Words = Field("", max_length=100)
+    into: Id | None = None
     keys: bool = False
-    sample_ids: list[SampleId] | None = Field(None, max_length=1000)
+    sample_ids: list[Id] | None = Field(None, max_length=1000)
     text: str | None = Field(None, max_length=20_000)
     use: bool = True
-    was: int | None = None
+    was: Whole | None = None
 
 
 def panel() -> gr.HTML:
@@ -66,7 +64,7 @@ def class_routes(api: APIRouter, desk: Desk, same_project_and_name: Callable[[De
         return _told(desk) | done
 
     @api.get("/classes/{class_id}/images")
-    def images(class_id: int, request: Request, order: str = "typical", offset: int = 0) -> dict[str, Any]:
+    def images(class_id: Whole, request: Request, order: str = "typical", offset: Whole = 0) -> dict[str, Any]:
         """Images labeled as the class: the most typical ones, or all of them, the newest label first."""
         must_be(request, "reviewer")
         if order == "typical":

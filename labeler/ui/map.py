@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from labeler.atlas import KINDS, Atlas
 from labeler.ui.desk import Desk, shown
+from labeler.ui.fields import Whole
 from labeler.ui.label import mounted
 
 ASK_AGAIN = {"Cache-Control": "no-cache"}
@@ -51,7 +52,7 @@ def map_routes(api: APIRouter, desk: Desk) -> None:
         return _block(desk, found.key, {"people": found.people, "kinds": KINDS}, {n: getattr(found, n) for n in names})
 
     @api.get("/map/image/{sample_id}")
-    def image(sample_id: int) -> dict[str, Any]:
+    def image(sample_id: Whole) -> dict[str, Any]:
         """What is told of one image."""
         try:
             sample, told = atlas.of_image(sample_id)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from labeler.agreement import agreement
 from labeler.moments import find, parse_at
 from labeler.ui.desk import Desk, shown
+from labeler.ui.fields import Id, Whole, Words
 from labeler.ui.label import mounted
 from labeler.ui.signin import must_be
 from storage import Conflict, Event, NewEvent
@@ -28,10 +29,10 @@ class Decision(BaseModel):
     client: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
     uid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
     kind: Literal["label", "skip", "unsure", "flag", "undo"]
-    sample_id: int = Field(ge=1)
-    class_id: int | None = None
-    ms: int | None = Field(None, ge=0)
-    annotator: str | None = Field(None, max_length=200)
+    sample_id: Id
+    class_id: Whole | None = None
+    ms: Whole | None = Field(None, ge=0)
+    annotator: Words | None = Field(None, max_length=200)
     undoes: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")] | None = None
 
 
@@ -77,7 +78,7 @@ def review_routes(
     store = desk.project.store
 
     @api.get("/review")
-    def queue(request: Request, names: bool = False, left: str = "", first: int | None = None) -> dict[str, Any]:
+    def queue(request: Request, names: bool = False, left: str = "", first: Whole | None = None) -> dict[str, Any]:
         """The next images. `left`: ids that this reviewer left open; `first`: one to begin with, whatever its state."""
         must_be(request, "reviewer")
         ids = store.review_ids()

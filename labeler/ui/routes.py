@@ -23,6 +23,7 @@ from labeler.narrowing import MOST_SELECTED
 from labeler.project import Project
 from labeler.ui import pictures
 from labeler.ui.desk import Desk
+from labeler.ui.fields import Id, Whole, Words
 from labeler.ui.imagine import drawn, imagine_routes
 from labeler.ui.learning import learning_routes
 from labeler.ui.manage import class_routes
@@ -39,7 +40,6 @@ A_YEAR = 365 * 24 * 3600
 FOREVER = {"Cache-Control": f"private, max-age={A_YEAR}, immutable"}
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 
-SampleId = Annotated[int, Field(ge=1)]
 ClassIds = Annotated[str, Field(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,31}$")]
 KeyTarget = Annotated[str, Field(pattern=r"^(class:[0-9]{1,9}|[a-z]{1,20})$")]
 Uid = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
@@ -54,7 +54,7 @@ class Message(BaseModel):
 
 class Refill(Message):
     n: int = Field(ge=1, le=32)
-    have: list[SampleId] = []
+    have: list[Id] = []
     replace: bool = False
 
 
@@ -65,16 +65,16 @@ class GridOf(Message):
     """
 
     n: int = Field(ge=1, le=MOST)
-    class_id: int | None = None
+    class_id: Whole | None = None
     order: Literal["certain", "doubtful"] = "certain"
-    seen: list[SampleId] = Field([], max_length=10_000)
-    alike: SampleId | None = None
-    among: list[SampleId] | None = Field(None, max_length=MOST_AMONG)
+    seen: list[Id] = Field([], max_length=10_000)
+    alike: Id | None = None
+    among: list[Id] | None = Field(None, max_length=MOST_AMONG)
     decided: bool = False
 
 
 class Holding(Message):
-    sample_ids: list[SampleId]
+    sample_ids: list[Id]
 
 
 class Operation(BaseModel):
@@ -85,14 +85,14 @@ class Operation(BaseModel):
 
     uid: Uid
     kind: Literal["label", "skip", "unsure", "flag", "undo"]
-    sample_id: SampleId
-    class_id: int | None = None
-    ms: int | None = Field(None, ge=0)
-    version: int | None = None
-    acquisition: str | None = Field(None, max_length=40)
+    sample_id: Id
+    class_id: Whole | None = None
+    ms: Whole | None = Field(None, ge=0)
+    version: Whole | None = None
+    acquisition: Words | None = Field(None, max_length=40)
     score: float | None = None
-    rank: int | None = None
-    predicted_class_id: int | None = None
+    rank: Whole | None = None
+    predicted_class_id: Whole | None = None
     predicted_prob: float | None = None
     purpose: Literal["learn", "measure"] = "learn"
     undoes: Uid | None = None
@@ -104,7 +104,7 @@ class Commit(Message):
     """`annotator`: who gave these answers. One that another person's cookie comes with is not stored as theirs."""
 
     operations: list[Operation] = Field(max_length=500)
-    annotator: str | None = Field(None, max_length=200)
+    annotator: Words | None = Field(None, max_length=200)
 
 
 class Name(BaseModel):
@@ -115,15 +115,15 @@ class OwnKeys(BaseModel):
     """Which keys a person chose: 'class:3' or the name of an action -> one character, or '' for none."""
 
     project: str
-    keys: dict[KeyTarget, Annotated[str, Field(max_length=2)]] = Field(max_length=1000)
+    keys: dict[KeyTarget, Annotated[Words, Field(max_length=2)]] = Field(max_length=1000)
 
 
 class Wanted(Message):
     """What one person wants to be asked. What is left out stays as it is; null lifts it."""
 
-    sample_ids: list[SampleId] | None = Field(None, max_length=MOST_SELECTED)
-    title: str = Field("", max_length=80)
-    class_id: int | None = None
+    sample_ids: list[Id] | None = Field(None, max_length=MOST_SELECTED)
+    title: Words = Field("", max_length=80)
+    class_id: Whole | None = None
     newest: bool = False
 
 
@@ -281,11 +281,11 @@ def _pictures(api: APIRouter, desk: Desk) -> None:
     """Images by id, what the model draws, and the page's own files."""
 
     @api.get("/image/{sample_id}")
-    def image(sample_id: int, request: Request, v: str = "") -> Response:
+    def image(sample_id: Whole, request: Request, v: str = "") -> Response:
         return _picture(desk, sample_id, request, v, pictures.original)
 
     @api.get("/thumb/{sample_id}")
-    def thumb(sample_id: int, request: Request, v: str = "") -> Response:
+    def thumb(sample_id: Whole, request: Request, v: str = "") -> Response:
         return _picture(desk, sample_id, request, v, pictures.thumbnail)
 
     @api.get("/generated/{version}")
@@ -299,7 +299,7 @@ def _pictures(api: APIRouter, desk: Desk) -> None:
         return Response(sheet, media_type="image/png", headers={**ASK_AGAIN, "ETag": tag})
 
     @api.get("/sketch/{version}/{sample_id}")
-    async def sketch(version: int, sample_id: int, of: ClassIds) -> Response:
+    async def sketch(version: int, sample_id: Whole, of: ClassIds) -> Response:
         """An empty answer while it is not drawn yet (202), or where it cannot be (204)."""
         try:
             wanted = await asyncio.to_thread(desk.sketch, version, sample_id, [int(i) for i in of.split(",")])

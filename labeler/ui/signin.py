@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from labeler.accounts import LONGEST, SIGNED_IN_SECONDS, NotSignedIn, SignIns, TooManyAttempts
+from labeler.ui.fields import Words
 from labeler.ui.guard import SIGN_IN_COOKIE
 from storage import Account
 from storage.values import ROLES
@@ -16,8 +17,8 @@ PAGE = (Path(__file__).parent / "signin.html").read_text(encoding="utf-8")
 
 
 class Credentials(BaseModel):
-    name: str = Field(max_length=200)
-    password: str = Field(max_length=LONGEST)
+    name: Words = Field(max_length=200)
+    password: Words = Field(max_length=LONGEST)
 
 
 def sign_in_routes(api: APIRouter, sign_ins: SignIns) -> None:
