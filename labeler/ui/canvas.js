@@ -25,11 +25,11 @@ import { REFRESH, Spare } from './spare.js';
 import { Stage } from './stage.js';
 import { inSight } from './tabs.js';
 import { Wishes } from './wishes.js';
+import { WORDS } from './words.js';
 
 const RENEW = 40_000; // ms; a lease lasts 120 s
 const SKETCHED = 3; // questions ahead of the hand whose drawings are asked for
 const TICK = 5000; // ms between two looks at the clock of a sitting
-const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 
 let running = null;
 

@@ -1,7 +1,6 @@
 // The dialogs of the labeling screen: who is labeling, signing in again, a goal.
 
 import { bus, call, poll } from './api.js';
-import { element } from './dom.js';
 
 /** True where a key belongs to what has the focus: a field, a menu, an open dialog. */
 export function isTyping(target) {

@@ -14,6 +14,12 @@ export const percent = (p) => `${(100 * p).toFixed(1)}%`;
 /** 'gold 81.2% (n=1,000)': an accuracy is never shown without the number of images it stands on. */
 export const accuracyText = ({ kind, value, n }) => `${kind} ${percent(value)} (n=${number(n)})`;
 
+/** How many of these elements stand in the first row. */
+export function columns(tiles) {
+  const next = tiles.findIndex((tile) => tile.offsetTop > tiles[0].offsetTop);
+  return next < 0 ? tiles.length : next;
+}
+
 const LATEST = 100; // ms; a hidden page paints no frame
 
 /** Calls `act` once what was just changed is on its way to the screen: nothing that can wait delays the next image. */

@@ -1,6 +1,6 @@
 // The line under the image: its name, why it is asked, how unsure the model is; and what the acquisitions are called.
 
-import { accuracyText, element, number } from './dom.js';
+import { accuracyText, number } from './dom.js';
 
 const ACQUISITIONS = {
   coverage: ['Coverage', 'Typical images of groups nothing is labeled in yet, then what the model is unsure of'],

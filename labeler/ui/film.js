@@ -2,10 +2,10 @@
 
 import { element, number } from './dom.js';
 import { changeWords } from './pace.js';
+import { WORDS } from './words.js';
 
 const LONGEST = 60;
 const NEAR = 2; // pixels from the end that are none
-const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 
 export class Film {
   /** @param open called with the entry that was clicked */

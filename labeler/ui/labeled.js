@@ -1,7 +1,7 @@
 // Images labeled as the chosen class, to be marked: as examples, or as a class of their own.
 
 import { call } from './api.js';
-import { element, number } from './dom.js';
+import { columns, element, number } from './dom.js';
 
 export class Labeled {
   /**
@@ -118,8 +118,8 @@ export class Labeled {
   press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const last = this.images.length - 1;
-    const columns = this.columns();
-    const to = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, ArrowUp: this.at - columns, ArrowDown: this.at + columns, Home: 0, End: last }[event.key];
+    const down = columns([...this.box.children]);
+    const to = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, ArrowUp: this.at - down, ArrowDown: this.at + down, Home: 0, End: last }[event.key];
     if (event.key === ' ') {
       if (!event.repeat) this.toggle(this.at);
     } else if (to === undefined) return;
@@ -129,11 +129,5 @@ export class Labeled {
       this.box.children[to].scrollIntoView({ block: 'nearest' });
     }
     event.preventDefault();
-  }
-
-  columns() {
-    const tiles = [...this.box.children];
-    const next = tiles.findIndex((tile) => tile.offsetTop > tiles[0].offsetTop);
-    return next < 0 ? tiles.length : next;
   }
 }

@@ -1,6 +1,6 @@
 // The tiles of the grid: which one the keys are on, and which are marked as wrong, or as another class.
 
-import { element, percent } from './dom.js';
+import { columns, element, percent } from './dom.js';
 
 const OPEN = 0; // marked as wrong, without saying what it is
 const SIDES = [56, 168]; // pixels of a tile
@@ -169,17 +169,12 @@ export class Marks {
   move(key, shift) {
     if (!this.tiles.length) return;
     const last = this.tiles.length - 1;
-    const to = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, ArrowUp: this.at - this.columns(), ArrowDown: this.at + this.columns(), Home: 0, End: last }[key];
+    const down = columns(this.tiles);
+    const to = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, ArrowUp: this.at - down, ArrowDown: this.at + down, Home: 0, End: last }[key];
     const place = key === 'Home' || key === 'End' || (to >= 0 && to <= last) ? to : this.at;
     if (shift) this.set(range(this.at, place), true);
     else this.anchor = place;
     this.focus(place);
-  }
-
-  columns() {
-    const top = this.tiles[0].offsetTop;
-    const next = this.tiles.findIndex((tile) => tile.offsetTop > top);
-    return next < 0 ? this.tiles.length : next;
   }
 
   focus(place) {

@@ -4,8 +4,8 @@ import { bus, call, firstState, poll, state, uid } from './api.js';
 import { showAgreement } from './agreement.js';
 import { element, number } from './dom.js';
 import { bounces, digitOf, isElsewhere, Keys, shown } from './keys.js';
+import { WORDS } from './words.js';
 
-const WORDS = { skip: 'Skipped', unsure: 'Unsure', flag: 'Flagged' };
 const ACTIONS = [
   ['accept', 'Enter', 'Accept the majority'],
   ['skip', 'Space', 'Leave open'],
@@ -37,7 +37,7 @@ class Review {
     Object.assign(this, { busy: false, fetching: false, fetched: false, count: 0, shownAt: 0, agreedAt: -AGREEMENT_EVERY, unheard: null });
     this.$ = (selector) => root.querySelector(selector);
     this.$('.review-names').addEventListener('click', () => this.toggleNames());
-    this.$('.review-at').addEventListener('change', () => this.agree(state()));
+    this.$('.review-at').addEventListener('change', () => this.agree());
     this.$('.review-at').addEventListener('keydown', (event) => event.key === 'Escape' && this.root.focus({ preventScroll: true }));
     for (const [name, key, text] of ACTIONS) {
       const button = element('button', 'review-action');
@@ -59,7 +59,7 @@ class Review {
     if (known.to_review === null) return this.say('Reviewers work here', 'Ask an admin of this project for the role reviewer.');
     this.classes(known);
     if (!this.fetching && (!this.fetched || (!this.image && known.to_review !== this.count))) this.fetch();
-    if (performance.now() - this.agreedAt > AGREEMENT_EVERY) this.agree(known);
+    if (performance.now() - this.agreedAt > AGREEMENT_EVERY) this.agree();
   }
 
   /** Keys are heard meanwhile: what they decided is not asked again, and the image in sight stays, or `first` comes. */
@@ -82,11 +82,11 @@ class Review {
     this.fetching = false;
   }
 
-  async agree(known) {
+  async agree() {
     this.agreedAt = performance.now();
     const at = this.$('.review-at').value.trim();
     await call(`agreement?${new URLSearchParams({ at })}`).then(
-      (report) => showAgreement(this.root, report, this.names, known),
+      (report) => showAgreement(this.root, report, this.names),
       (problem) => (this.$('.review-agreement header p').textContent = problem.message),
     );
   }
@@ -223,7 +223,7 @@ class Review {
     this.$('.review-names').setAttribute('aria-pressed', String(this.names));
     this.agreedAt = -AGREEMENT_EVERY;
     this.fetch(this.image?.sample_id ?? null);
-    this.agree(state());
+    this.agree();
   }
 
   say(title, text) {
