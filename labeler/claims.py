@@ -126,7 +126,7 @@ def markdown(report: Row) -> str:
         f"the same for all methods; rng seeds {', '.join(map(str, seeds))}"
         f"{': mean [least, greatest]' if len(seeds) > 1 else ''}. `paper` and `recipe` take {report['steps']:,} steps "
         f"at every number of labels, the first {report['warm_up_steps']:,} of them before any label; `supervised` is "
-        f"the same trunk on the labels alone until its loss is flat. {flips}.",
+        f"the same trunk on the labels alone, for as many steps with as many labels in each. {flips}.",
         "",
         "| labels | method | " + " | ".join(title for title, _ in TABLE.values()) + " |",
         "| ---: | :--- | " + "---: | " * len(TABLE),

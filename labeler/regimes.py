@@ -1,12 +1,12 @@
 """The claims of Berkhahn et al. 2019 on a data set: from no label to every label, three ways, at equal steps.
 
-supervised  the trunk and the classification layer, trained on the labels alone until the loss is flat
+supervised  the trunk and the classification layer, trained on the labels alone
 paper       the paper's objective (the preset of that name) and the network it trains, as it is
 recipe      ours, as people get it
 
-All three begin from the same weights and learn from the same labels, drawn at random. The last two take the same
-steps on the same unlabeled images whatever the number of labels: each run is the one before with more labels, and
-the one after with its labels frozen.
+All three begin from the same weights and learn from the same labels, drawn at random, for the same number of steps with
+as many labeled images in each. The last two see the same unlabeled images, first for a warm-up without a label,
+whatever the number of labels: each run is the one before with more labels, and the one after with its labels frozen.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from model.objective import PRESETS
 from model.schedule import warm_up_steps
 
 LABELS: tuple[int | None, ...] = (0, 10, 100, 1000, None)  # None: all
-STEPS = 2.5  # times the warm-up, which they include
+STEPS = 4  # times the warm-up, which they include
 IMPORTANCE_SAMPLES, WEIGHTED_ON = 50, 1000  # of z, and test images, of the importance-weighted bound
 SHEET_OF = 100  # labels: the run nearest to it draws as_class.png
 
@@ -46,7 +46,6 @@ class Task:
     bench: Bench
     configs: dict[str, LearnerConfig]  # by method
     steps: int
-    most_supervised: int
     models: Path
     digest: str  # of the training images and their labels
 
@@ -58,7 +57,6 @@ def regimes(
     rng_seeds: Sequence[int] = (0,),
     steps: int | None = None,
     flip: bool | None = None,
-    most_supervised: int = baselines.MOST,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write regimes.csv, regimes.png, regimes.md, as_class.png and models/ into `out`; the report as a dict.
@@ -72,7 +70,7 @@ def regimes(
     with scratch(out, "regimes") as folder:
         with hidden_project(source, answers, folder / "project") as project:
             bench, images = bench_of(answers, project), np.array(project.images().array)
-        task = _task(images, answers.classes, bench, out / "models", steps, flip, most_supervised)
+        task = _task(images, answers.classes, bench, out / "models", steps, flip)
         counts = sorted({len(images) if n is None else n for n in labels if n is None or n <= len(images)})
         rows = _same_settings(before, task, out / "regimes.csv")
         kept = len(rows)
@@ -111,10 +109,9 @@ def _task(
     models: Path,
     steps: int | None,
     flip: bool | None,
-    most_supervised: int,
 ) -> Task:
     warm_up = warm_up_steps(len(images))
-    steps = round(STEPS * warm_up) if steps is None else steps
+    steps = STEPS * warm_up if steps is None else steps
     warm_up = min(warm_up, steps // 2)
     configs = {
         method: LearnerConfig(
@@ -123,14 +120,14 @@ def _task(
         for method in claims.METHODS
     }
     data = hashlib.sha256(np.ascontiguousarray(images).tobytes() + bench.train_labels.tobytes())
-    return Task(images, classes, bench, configs, steps, most_supervised, models, data.hexdigest())
+    return Task(images, classes, bench, configs, steps, models, data.hexdigest())
 
 
 def _settings(task: Task, method: str) -> str:
     """A short name of all that a row depends on besides seed and number of labels."""
     config = asdict(task.configs[method])
     if method == "supervised":
-        about = [task.digest, task.most_supervised, *(config[name] for name in baselines.USED_OF_CONFIG)]
+        about = [task.digest, task.steps, *(config[name] for name in baselines.USED_OF_CONFIG)]
     else:
         about = [task.digest, task.steps, config]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[: claims.SETTINGS_LENGTH]
@@ -160,7 +157,8 @@ def _runs(
         if method == "supervised":
             begun = time.perf_counter()
             learner = Learner(task.images, len(task.classes), config=task.configs[method], rng_seed=rng_seed)
-            model = baselines.labels_alone(learner, labels, task.classes, rng_seed, step, task.most_supervised)
+            steps = task.steps - learner.warm_up_steps
+            model = baselines.labels_alone(learner, labels, task.classes, rng_seed, steps, step)
             seconds = time.perf_counter() - begun
         else:
             if method not in warm:

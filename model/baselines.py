@@ -17,11 +17,9 @@ from model.device import best_device
 from model.features import Features, as_trained_on, to_unit
 from model.learner import Learner
 
-BATCH = 64  # labeled images of a step, each as it is and augmented
-LEAST, MOST = 600, 8000  # steps
-WINDOW = 300  # steps whose mean loss is compared with that of the steps before
-FLAT, FLAT_NATS = 0.02, 0.002  # share of the loss, and nats, by which it must have fallen for training to go on
-USED_OF_CONFIG = ("lr", "weight_decay", "ema", "flip")  # what labels_alone takes from the learner's settings
+MIRRORED_EVERY = 300  # steps, as often as a learner builds a graph and asks which classes a mirrored image keeps
+# what labels_alone takes from the learner's settings, and how many of the steps are before it
+USED_OF_CONFIG = ("lr", "weight_decay", "ema", "flip", "batch", "labeled_batch", "warm_up_steps")
 CLUSTERED = 20_000  # images, at most
 
 
@@ -30,14 +28,14 @@ def labels_alone(
     labels: Mapping[int, int],
     classes: Sequence[str],
     rng_seed: int,
+    steps: int,
     on_step: Callable[[int, int], None],
-    most: int = MOST,
 ) -> Model:
     """Trunk and classification layer of an untrained `learner`, trained on the labeled images alone.
 
-    Optimiser, augmentation and running mean of the weights are the learner's, and so are the initial weights; which
-    classes stay what they are when mirrored is found by the labeled images. It ends when the loss is flat.
-    labels: position -> class. `header["steps"]` tells the steps it took. Decoder and latent layers stay as they came.
+    Optimiser, augmentation, running mean of the weights and the number of labeled images in a step are the learner's,
+    and so are the initial weights; which classes stay what they are when mirrored is found by the labeled images.
+    labels: position -> class. Decoder and latent layers stay as they came.
     """
     rng, device = np.random.default_rng(rng_seed), learner.device
     generator = torch.Generator(device.name).manual_seed(rng_seed)
@@ -50,13 +48,12 @@ def labels_alone(
     )
     positions = np.fromiter(labels, np.int64, len(labels))
     y = torch.tensor(list(labels.values()), device=device.torch)
-    losses: list[float] = []
     mirrored = torch.full((len(classes),), bool(config.flip))  # as the learner finds it, by the labeled images alone
     vae.train()
-    while not _is_flat(losses, most):
-        if config.flip is None and vae.config.is_image and len(losses) % WINDOW == WINDOW - 1:
+    for step in range(1, steps + 1):
+        if config.flip is None and vae.config.is_image and step % MIRRORED_EVERY == 0:
             mirrored = mirror.keeps_class(ema, learner.images[positions], np.array(list(labels.values())), device, rng)
-        some = rng.integers(len(positions), size=BATCH)
+        some = rng.integers(len(positions), size=learner.labeled_size(len(labels)))
         x = to_unit(learner.images[positions[some]], device)
         with device.autocast():
             h = vae.trunk(torch.cat([x, augment(x, generator, mirrored[y[torch.from_numpy(some)].cpu()])]))
@@ -65,19 +62,9 @@ def labels_alone(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-        _follow(ema, vae, min(config.ema, len(losses) / (len(losses) + 9)))
-        on_step(len(losses), most)
-    return Model(ema, learner.mixtures, {"classes": list(classes), "labels": len(labels), "steps": len(losses)})
-
-
-def _is_flat(losses: list[float], most: int) -> bool:
-    if len(losses) >= most:
-        return True
-    if len(losses) < LEAST or len(losses) % WINDOW:
-        return False
-    before, now = (sum(part) / WINDOW for part in (losses[-2 * WINDOW : -WINDOW], losses[-WINDOW:]))
-    return before - now < max(FLAT * before, FLAT_NATS)
+        _follow(ema, vae, min(config.ema, step / (step + 9)))
+        on_step(step, steps)
+    return Model(ema, learner.mixtures, {"classes": list(classes), "labels": len(labels), "steps": steps})
 
 
 @torch.no_grad()

@@ -258,12 +258,15 @@ class Learner:
         """Whether the label of this image still has to be in more batches; False once it is gone."""
         return self.steps_with.get(position, FRESH) < FRESH
 
+    def labeled_size(self, labels: int) -> int:
+        """How many of a batch are labeled where so many of the images are."""
+        return max(self.config.labeled_batch, round(labeled_share(labels, len(self.trainable)) * self._batch))
+
     def _labeled_positions(self) -> np.ndarray:
         """One batch: new labels first, up to three quarters of it; the rest at random from all."""
         all_labeled = np.fromiter(self.labels, np.int64, len(self.labels))
         steps = np.fromiter((self.steps_with[i] for i in all_labeled), np.int64, len(all_labeled))
-        share = labeled_share(len(self.labels), len(self.trainable))
-        size = max(self.config.labeled_batch, round(share * self._batch))
+        size = self.labeled_size(len(self.labels))
         fresh = self.rng.permutation(all_labeled[steps < FRESH])[: size * 3 // 4]
         batch = np.concatenate([fresh, self.rng.choice(all_labeled, size - len(fresh))])
         for i in set(batch.tolist()):

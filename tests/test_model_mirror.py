@@ -54,7 +54,7 @@ def test_the_network_on_labels_alone_mirrors_the_classes_that_its_labels_show_to
     config = LearnerConfig(batch=48, labeled_batch=16, lr=3e-3, ema=0.9)
     learner = Learner(images, 3, config=config)
     given = {i: int(y) for i, y in enumerate(labels[:180])}
-    baselines.labels_alone(learner, given, ["left", "right", "bar"], 0, lambda done, most: None, most=310)
+    baselines.labels_alone(learner, given, ["left", "right", "bar"], 0, 310, lambda done, of: None)
     assert not torch.cat(asked[:299]).any()
     assert 0.2 < torch.cat(asked[299:]).float().mean() < 0.5, "bars, a third"
 

@@ -19,7 +19,7 @@ from model.learner import Learner, LearnerConfig
 from model.objective import PRESETS
 
 Digits = tuple[np.ndarray, np.ndarray]
-STEPS, MOST = 24, 30
+STEPS = 24
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def source(tmp_path: Path, cache: Path, digits: Digits, monkeypatch: pytest.Monk
 
 
 def run(source: Path, out: Path, labels: tuple[int | None, ...] = (0, 30, None), **how: Any) -> dict[str, Any]:
-    return regimes(source, out, labels, **{"steps": STEPS, "most_supervised": MOST, **how})
+    return regimes(source, out, labels, **{"steps": STEPS, **how})
 
 
 def stored(out: Path) -> list[dict[str, str]]:
@@ -93,7 +93,7 @@ def test_the_labels_are_drawn_at_random_the_few_among_the_many(source: Path, tmp
     config = LearnerConfig(warm_up_steps=STEPS // 2)
     learner = Learner(images[:120], 10, config=config, rng_seed=5)
     drawn = {int(i): int(labels[i]) for i in order[:30]}
-    expected = baselines.labels_alone(learner, drawn, list("0123456789"), 5, lambda done, most: None, MOST)
+    expected = baselines.labels_alone(learner, drawn, list("0123456789"), 5, STEPS // 2, lambda done, of: None)
     found = load(out / "models" / "seed5-supervised-labels00030.safetensors")
     np.testing.assert_allclose(found.predict_proba(images), expected.predict_proba(images), atol=1e-5)
 

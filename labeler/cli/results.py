@@ -162,8 +162,8 @@ def regimes(
         int | None,
         typer.Option(
             min=2,
-            help="Gradient steps of every run of `paper` and `recipe`, warm-up included; `supervised` is trained until "
-            "its loss is flat. [by the number of images]",
+            help="Gradient steps of every run of `paper` and `recipe`, warm-up included; `supervised` takes as many as "
+            "follow the warm-up. [by the number of images]",
         ),
     ] = None,
     flip: Flip = None,
