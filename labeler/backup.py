@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from labeler.project import DATABASE, Project, must_be_server, remember
 from labeler.published import ARRAYS, MODEL
 from storage import Store
+from storage import salvage as torn
 from storage.processes import runs
 
 FORMAT = 1
@@ -37,7 +38,8 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 class Copied:
     """What a backup holds or a restore brought back. `by_path`: originals kept outside the project, so not in the zip.
 
-    `missing` and `changed` are (file, reason): originals that were gone, or not what was imported, when it was taken.
+    `missing` and `changed` are originals that were gone, or not what was imported, when it was taken. `wrong`: what was
+    wrong with the record, as `labeler check` tells it. That comes back as it was.
     """
 
     samples: int
@@ -47,6 +49,7 @@ class Copied:
     by_path: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
         """As JSON, without the list of all files."""
@@ -66,6 +69,7 @@ def backup(project: Project, out: Path, on_progress: Progress | None = None) -> 
     with _draft(out) as draft, ExitStack() as opened:
         store, model = _moment(project, draft, opened)
         copied = _plan(project.folder, store, model)
+        copied.wrong = _faults(store, draft / DATABASE)
         store.close()
         originals = {name: project.folder / name for name in copied.files if name.startswith("images/")}
         todo = (draft / DATABASE).stat().st_size + sum(_size(p) for p in originals.values())
@@ -114,6 +118,22 @@ def _moment(project: Project, draft: Path, opened: ExitStack) -> tuple[Store, di
         store.clear_running()
         return store, model
     raise AssertionError("the last attempt returns")
+
+
+def _faults(store: Store, path: Path) -> list[str]:
+    """What is wrong with the record in this file, a line each."""
+    try:
+        store.settle(keep_traces=True)  # where it was copied while the states of many samples were derived again
+        return store.check()
+    except Exception as error:
+        if not (found := _torn(error, path)):
+            raise
+        return [f"SQLite: {line}" for line in found]
+
+
+def _torn(error: Exception, path: Path) -> list[str]:
+    """What SQLite finds wrong with the file, where that is what the error comes of."""
+    return torn.faults(path) if torn.is_from_sqlite(error) and path.is_file() else []
 
 
 def _plan(folder: Path, store: Store, model: dict[str, BinaryIO]) -> Copied:
@@ -195,7 +215,7 @@ def _extracted(archive: Path, folder: Path, on_progress: Progress | None) -> Cop
             told = _Told(sum(one["size"] for one in copied.files.values()), on_progress)
             for name, expected in copied.files.items():
                 _extract(opened, folder / name, name, expected, told)
-            _must_be_sound(folder, copied)
+            _take_up(folder / DATABASE, copied)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{archive} is damaged or no backup ({error}). Use another one.") from error
     except ValueError as error:
@@ -212,6 +232,7 @@ def _manifest(archive: zipfile.ZipFile) -> Copied:
         about = json.loads(archive.read(MANIFEST))
         if about["application"] != "labeler" or about["format"] > FORMAT:
             raise ValueError("it was written by a newer Labeler")
+        about.setdefault("wrong", [])  # older backups do not tell
         copied = Copied(**{name: about[name] for name in Copied.__dataclass_fields__})
         sizes = {name: (int(one["size"]), str(one["sha256"])) for name, one in copied.files.items()}
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -238,19 +259,25 @@ def _extract(
         raise ValueError(f"{name} in it is damaged")
 
 
-def _must_be_sound(folder: Path, copied: Copied) -> None:
-    """The database is ours and whole, and every image it speaks of came along, or was known to be elsewhere or gone."""
-    with Store.open(folder / DATABASE) as store:
-        store.settle()  # where it was taken while the states of many samples were derived again
-        if wrong := store.check():
-            raise ValueError(f"its database is damaged: {wrong[0].rstrip('.')}")
-        there = {*copied.files, *copied.by_path, *copied.missing}
-        if unknown := {sample.file for sample in store.samples()} - there:
-            raise ValueError(f"it lacks {min(unknown)}")
-        # Tabs that are open on the project that was lost must not write here: ids given since mean other images now.
-        store.set_setting("page_key", secrets.token_hex(8))
-        if store.accounts():  # nor may a sign-in that ended since the backup begin to hold again
-            store.set_setting("sign_in_secret", secrets.token_hex(32))
+def _take_up(path: Path, copied: Copied) -> None:
+    """ValueError unless the database is ours and every image it speaks of came along, or was known to be elsewhere.
+
+    What is wrong with the record was so in the project, as every byte is that of the backup: it is told in `wrong`.
+    """
+    try:
+        with Store.open(path) as store:
+            copied.wrong = _faults(store, path)
+            there = {*copied.files, *copied.by_path, *copied.missing}
+            if unknown := {sample.file for sample in store.samples()} - there:
+                raise ValueError(f"it lacks {min(unknown)}")
+            # Tabs that are open on the project that was lost must not write here: ids given since mean other images.
+            store.set_setting("page_key", secrets.token_hex(8))
+            if store.accounts():  # nor may a sign-in that ended since the backup begin to hold again
+                store.set_setting("sign_in_secret", secrets.token_hex(32))
+    except Exception as error:
+        if not (found := _torn(error, path)):
+            raise
+        raise ValueError(f"its database is torn: {found[0]}") from error
 
 
 @contextmanager
@@ -259,11 +286,19 @@ def _moved(folder: Path, database: str | None, name: str) -> Iterator[None]:
     if database is None:
         yield
         return
-    with Store.copied(folder / DATABASE, database, name) as store:
-        for file in folder.glob(f"{DATABASE}*"):
-            file.unlink()
-        remember(folder, store.place)
-        yield
+    try:
+        with Store.copied(folder / DATABASE, database, name) as store:
+            for file in folder.glob(f"{DATABASE}*"):
+                file.unlink()
+            remember(folder, store.place)
+            yield
+    except Exception as error:
+        if not (found := _torn(error, folder / DATABASE)):
+            raise
+        raise ValueError(
+            f"Its database is torn and cannot be moved ({found[0]}). Restore it without --database, and take out of it "
+            "what can be read: labeler check --salvage."
+        ) from error
 
 
 # ---------- both ----------

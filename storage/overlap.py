@@ -9,6 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection, exists, func, select
 
+from storage.chain import samples_of_others
 from storage.classes import annotator_ids, counted_as
 from storage.database import Database, values_of
 from storage.dialects import Progress
@@ -55,14 +56,16 @@ class OverlapTables(Database):
         self.settle(on_progress)
         return said
 
-    def settle(self, on_progress: Progress | None = None) -> None:
+    def settle(self, on_progress: Progress | None = None, keep_traces: bool = False) -> None:
         """Derive again the states that do not follow from their events by the rules of now, in chunks.
 
         They are looked for without holding up anybody. What is answered meanwhile has its state by these rules already.
+        `keep_traces`: the state of an event that somebody changed, its last trace, is not written over either.
         """
         with self._reading() as db:
-            lost = without_event(db)
-            wrong = [sample_id for sample_id in wrong_states(db) if sample_id not in lost]
+            if wrong := wrong_states(db):
+                lost = without_event(db) | (samples_of_others(db) if keep_traces else set())
+                wrong = [sample_id for sample_id in wrong if sample_id not in lost]
         for end in range(SETTLED_AT_ONCE, len(wrong) + SETTLED_AT_ONCE, SETTLED_AT_ONCE):
             begun = time.monotonic()
             with self._writing(durable=end >= len(wrong)) as db:  # the last one writes all of them through

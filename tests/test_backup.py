@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ended
+from conftest import Ended, by_hand
 from pages import publish_version, small_project
 
 from labeler import Project, backup
@@ -185,6 +185,35 @@ def test_a_project_with_missing_and_changed_originals_is_backed_up_and_says_so(
     assert f"{changed.file}: the file is not what was imported" in ended.err
     assert labeler("restore", tmp_path / "b.zip", tmp_path / "again").code == 0
     assert labeler("check", tmp_path / "again").code == 1
+
+
+@pytest.mark.parametrize(
+    ("by_whom", "wrong"),
+    [
+        (["DROP TRIGGER events_keep_delete"], ["The trigger events_keep_delete"]),
+        (
+            ["DROP TRIGGER events_keep_update", "UPDATE events SET class_id = 1"],
+            ["Events that were changed", "The state of sample 3", "The trigger events_keep_update"],
+        ),
+        (["UPDATE classes SET name = 'tiger' WHERE id = 1"], ["The class with id 1"]),
+        (["DELETE FROM sample_states"], []),  # derived again, as nothing is lost by that
+    ],
+)
+def test_what_was_wrong_with_a_record_comes_back_with_it_and_is_told(
+    by_whom: list[str], wrong: list[str], project: Project, tmp_path: Path, labeler: Command
+) -> None:
+    project.loop("ann").answer(3, "dog")
+    by_hand(project.store, *by_whom)
+    taken = labeler("backup", project.folder, tmp_path / "b.zip", "--json")
+    told = json.loads(taken.out)["wrong"]
+    assert len(told) == len(wrong)
+    assert all(line.startswith(start) for line, start in zip(told, wrong, strict=True)), told
+    back = labeler("restore", tmp_path / "b.zip", tmp_path / "again")
+    assert (taken.code, back.code) == (bool(wrong), bool(wrong))
+    assert all(f"  {line}\n" in ended.err for line in told for ended in (taken, back))
+    with Project.open(tmp_path / "again") as q:
+        assert q.store.check() == told
+        assert q.store.events() == project.store.events()
 
 
 def test_a_damaged_version_is_left_out_and_training_can_go_on(tmp_path: Path) -> None:

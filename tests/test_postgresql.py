@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 from conftest import QUICK, Ended, by_hand, drop_trigger, interrupt, start, wait_for
 from fastapi.testclient import TestClient
-from pages import IGNORE_UNCLOSED, build, collect_unclosed
+from pages import IGNORE_UNCLOSED, build, collect_unclosed, small_project
+from test_salvage import leaves, tear
 
 from labeler.lookout import Lookout
 from labeler.outage import outlasted
@@ -493,6 +494,36 @@ def test_a_backup_of_either_database_restores_to_either(
     taken = labeler("restore", tmp_path / "0.zip", tmp_path / "taken", "--database", postgresql.url("restored_1"))
     assert (taken.code, (tmp_path / "taken").exists()) == (1, False)
     assert "exists already" in taken.err
+
+
+def test_a_record_that_was_changed_by_others_moves_to_either_database_and_that_is_told(
+    project: Project, postgresql: "Server", tmp_path: Path, labeler: Command
+) -> None:
+    project.loop("ann").answer(1, "dog")
+    drop_trigger(project.store, "events_keep_update")
+    by_hand(project.store, "UPDATE events SET ms = 5")
+    folder: Path = project.folder
+    for n, target in enumerate([None, postgresql.url("changed_1"), postgresql.url("changed_2")]):
+        out, again = tmp_path / f"{n}.zip", tmp_path / f"again-{n}"
+        assert labeler("backup", folder, out).code == 1
+        ended = labeler("restore", out, again, *(["--database", target] if target else []))
+        assert (ended.code, "Events that were changed after they were recorded: 1." in ended.err) == (1, True)
+        with Project.open(again) as q:
+            assert q.store.check()[0] == "Events that were changed after they were recorded: 1."
+        folder = again
+
+
+def test_a_torn_record_is_not_moved_and_that_says_what_to_do(
+    postgresql: "Server", tmp_path: Path, labeler: Command
+) -> None:
+    with small_project(tmp_path / "flowers", n=300) as p:
+        p.store.record([NewEvent(f"label {i} " + 60 * "x", "label", i, 1, "ann", "tab") for i in range(1, 301)])
+    tear(tmp_path / "flowers", leaves(tmp_path / "flowers" / "labels.db", "events")[3])
+    assert labeler("backup", tmp_path / "flowers", tmp_path / "b.zip").code == 1
+    for _ in range(2):
+        ended = labeler("restore", tmp_path / "b.zip", tmp_path / "again", "--database", postgresql.url("torn"))
+        assert (ended.code, "torn and cannot be moved" in ended.err) == (1, True), ended
+        assert not (tmp_path / "again").exists()
 
 
 def test_every_command_that_reads_or_writes_the_record_does_so_there(

@@ -117,6 +117,29 @@ def test_every_event_outside_of_what_is_torn_is_in_the_new_project(torn: Path, l
         assert (q.folder / q.store.sample(question.sample_id).file).is_file()
 
 
+def test_a_salvaged_project_comes_back_from_its_backup_with_what_it_lacks(torn: Path, labeler: Command) -> None:
+    tear(torn, leaves(torn / "labels.db", "events")[5])
+    assert labeler("check", torn, "--salvage", torn.parent / "new").code == 0
+    taken = labeler("backup", torn.parent / "new", torn.parent / "b.zip")
+    assert (taken.code, "something is wrong with the record, listed above" in taken.err) == (1, True), taken
+    back = labeler("restore", torn.parent / "b.zip", torn.parent / "again")
+    assert (back.code, "again: 600 images" in back.out) == (1, True), back
+    with Project.open(torn.parent / "new") as p, Project.open(torn.parent / "again") as q:
+        [gone] = p.store.check()
+        assert q.store.check() == [gone]
+        assert (q.store.events(), q.store.states()) == (p.store.events(), p.store.states())
+        assert all(f"  {gone}\n" in ended.err for ended in (taken, back))
+
+
+def test_even_a_torn_record_is_backed_up_and_comes_back_as_torn_as_it_was(torn: Path, labeler: Command) -> None:
+    tear(torn, leaves(torn / "labels.db", "events")[5])
+    taken = labeler("backup", torn, torn.parent / "b.zip", "--json")
+    assert (taken.code, json.loads(taken.out)["wrong"][0].startswith("SQLite: ")) == (1, True), taken
+    back = labeler("restore", torn.parent / "b.zip", torn.parent / "again")
+    assert (back.code, "again: 600 images" in back.out) == (1, True), back
+    assert "--salvage" in labeler("check", torn.parent / "again").out
+
+
 def test_rows_that_point_at_what_was_lost_are_left_out(torn: Path, labeler: Command) -> None:
     tear(torn, leaves(torn / "labels.db", "samples")[2], *leaves(torn / "labels.db", "annotators"))
     ended = labeler("check", torn, "--salvage", torn.parent / "new")

@@ -31,9 +31,12 @@ def backup(project: ProjectFolder, out: ZipFile, as_json: AsJson = False) -> Non
             print(f"{n} kept where they were imported from and not in it, such as {copied.by_path[0]}")
     faults = [f"{file}: the file is gone" for file in copied.missing]
     faults += [f"{file}: the file is not what was imported" for file in copied.changed]
-    print_some(faults, "--json lists them all")
-    if faults:
-        raise ValueError(f"{out} is written, but originals were gone or changed, listed above. See `labeler check`.")
+    print_some([*copied.wrong, *faults], "--json lists them all")
+    what = ["something is wrong with the record"] * bool(copied.wrong) + ["originals were gone or changed"] * bool(
+        faults
+    )
+    if what:
+        raise ValueError(f"{out} is written, but {' and '.join(what)}, listed above. See `labeler check`.")
 
 
 @app.command(epilog="Example: labeler restore flowers-monday.zip flowers")
@@ -54,11 +57,16 @@ def restore(
     gone = [file for file in copied.by_path if not Path(file).is_file()]
     if as_json:
         print_json(copied.report() | {"folder": str(folder), "by_path_gone": gone})
-        return
-    print(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {typed(folder)}")
-    if copied.by_path:
-        where = f"; {len(gone):,} of them are not there" if gone else ", and are there"
-        print(f"{count(len(copied.by_path), 'image was', 'images were')} kept where they were imported from{where}.")
+    else:
+        print(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {typed(folder)}")
+        if copied.by_path:
+            where = f"; {len(gone):,} of them are not there" if gone else ", and are there"
+            print(
+                f"{count(len(copied.by_path), 'image was', 'images were')} kept where they were imported from{where}."
+            )
+    print_some(copied.wrong, "--json lists them all")
+    if copied.wrong:
+        raise ValueError(f"{folder} is restored, with what was wrong with the record already, listed above.")
 
 
 def told(copied: "Copied") -> str:
