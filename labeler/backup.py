@@ -29,7 +29,10 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20
 COMPRESSED = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff"}  # packing them again gains nothing
-NAMES = re.compile(r"labels\.db|images/[^/\\:]+(/[^/\\:]+)?|models/\d{6,}/[^/\\:]+")
+NAMES = re.compile(
+    r"labels\.db|images/[^/\\:]+(/[^/\\:]+)?|models/\d{6,}/[^/\\:]+"
+    r"|images/[0-9a-f]{2}/[0-9a-f]{64}\.[^/.]{1,5}"  # imports kept any suffix once: behind a hash none leads elsewhere
+)
 ATTEMPTS = 5
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import threading
 import uuid
 import warnings
@@ -26,6 +27,7 @@ from storage.values import Sample
 DEFAULT_MEGAPIXELS = 50
 INCOMING, DAMAGED = ".incoming", ".damaged"  # inside images/: being written; found to be something else
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+PLAIN_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")  # right on every system, and in a backup
 BROWSER_TYPES = {
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",
@@ -167,7 +169,7 @@ def sha256_of_row(image: np.ndarray) -> str:
 
 def keep_original(project_folder: Path, data: bytes, sha256: str, format_: str, suffix: str) -> str:
     """Copy an original into the project by its content; returns its path relative to the project folder."""
-    suffix = SUFFIXES.get(format_, suffix.lower() if suffix.isascii() and len(suffix) <= 6 else "")
+    suffix = SUFFIXES.get(format_, suffix.lower() if PLAIN_SUFFIX.fullmatch(suffix) else "")
     file = f"images/{sha256[:2]}/{sha256}{suffix}"
     target = project_folder / file
     if not target.exists() or target.stat().st_size != len(data):

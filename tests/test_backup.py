@@ -187,6 +187,26 @@ def test_a_project_with_missing_and_changed_originals_is_backed_up_and_says_so(
     assert labeler("check", tmp_path / "again").code == 1
 
 
+@pytest.mark.parametrize("suffix", [".p:1", ".p\\1", ".p\n1", ". p", ".p-1"])
+def test_no_suffix_of_an_imported_file_keeps_a_backup_from_being_restored(
+    suffix: str, tmp_path: Path, labeler: Command
+) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / f"scan{suffix}").write_bytes(b"P5 2 2 255\n\x00\x01\x02\x03")
+    with Project.create(tmp_path / "p", ["cat"]) as p:
+        p.import_(tmp_path / "scans")
+        [sample] = p.store.samples()
+        assert sample.file == f"images/{sample.sha256[:2]}/{sample.sha256}"
+        old = f"{sample.file}{suffix}"  # as it was kept before
+        (p.folder / sample.file).rename(p.folder / old)
+        by_hand(p.store, f"UPDATE samples SET file = '{old}'")
+    assert labeler("backup", tmp_path / "p", tmp_path / "b.zip").code == 0
+    ended = labeler("restore", tmp_path / "b.zip", tmp_path / "again")
+    assert (ended.code, ended.err) == (0, "")
+    assert (tmp_path / "again" / old).read_bytes().startswith(b"P5")
+    assert labeler("check", tmp_path / "again").code == 0
+
+
 @pytest.mark.parametrize(
     ("by_whom", "wrong"),
     [
@@ -299,7 +319,8 @@ def spoil_the_manifest(held: dict[str, bytes], manifest: dict[str, Any]) -> None
     [
         *((escape(name), "no file of a project") for name in (
             "../out", "/tmp/labeler-out", "images/../../out", "images/..", "images/./out", "images/..\\..\\out",
-            "C:/out", "images/C:out", "sub/labels.db", "images/a/b/c", "models/latest/x",
+            "C:/out", "images/C:out", "sub/labels.db", "images/a/b/c", "models/latest/x", f"images/ab/{'a' * 64}./../x",
+            f"images/ab/{'a' * 64}.\\..\\x", f"images/ab/{'a' * 64}:x", f"images/../{'a' * 64}.x",
         )),
         (flip_a_byte, "is damaged"),
         (lengthen, "longer than"),
