@@ -183,6 +183,20 @@ def test_odd_class_names_survive_the_way_out_and_back(tmp_path: Path) -> None:
     assert read == {image.tobytes(): ODD_NAMES[i % len(ODD_NAMES)] for i, image in enumerate(x)}
 
 
+def test_classes_named_as_parts_survive_the_way_out_and_back_too(project: Project, tmp_path: Path) -> None:
+    project.classes.rename("cat", "train")
+    project.classes.rename("dog", "test")
+    given = {sample_id: sample_id % 2 + 1 for sample_id in range(1, 13)}
+    for sample_id, class_id in given.items():
+        project.loop().answer(sample_id, class_id - 1)
+    export(project.store, project.folder, tmp_path / "out", "folder")
+    with Project.create(tmp_path / "back", ["train", "test"]) as p:
+        report = p.import_(tmp_path / "out", labels=True)
+        assert (report.added, report.labels, report.part, report.left_parts) == (12, 12, "all", {})
+        hashes = {sample.sha256: given[sample.id] for sample in project.store.samples()}
+        assert {p.store.sample(i).sha256: class_id for i, class_id in p.store.labels().items()} == hashes
+
+
 def test_a_class_without_labels_makes_no_folder_because_training_code_fails_on_empty_ones(
     project: Project, tmp_path: Path
 ) -> None:

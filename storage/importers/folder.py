@@ -79,13 +79,14 @@ class FolderSource:
 
 
 def _parts(path: Path) -> dict[str, Path]:
-    """train/ and test/ where that is all there is; otherwise the folder itself."""
+    """train/ and test/ where that is all there is, and no export says that they are classes; else the folder itself."""
     try:
         entries = [entry for entry in path.iterdir() if not _hidden(entry.name) and entry.name not in NOT_IMAGES]
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}. Give yourself the right to it.") from error
     names = {entry.name for entry in entries}
-    if "train" in names and len(names) > 1 and names <= set(PARTS) and all(entry.is_dir() for entry in entries):
+    are_classes = names & _class_names(path).keys()
+    if "train" in names and len(names) > 1 and names <= {*PARTS} - are_classes and all(one.is_dir() for one in entries):
         return {name: path / name for name in PARTS if name in names}
     return {"all": path}
 
