@@ -104,6 +104,28 @@ def test_csv_tells_labels_skipped_unsure_and_flagged_apart_and_leaves_out_what_w
     }
 
 
+ODD_FILES = ["a\rb.png", "a\nb.png", "a\r\nb.png", 'a "b", c.png', "\rd.png", ",.png", "=e.png", "\u2028\x85.png"]
+
+
+@pytest.mark.parametrize("annotations", [False, True])
+def test_every_table_reads_back_whatever_files_are_called(tmp_path: Path, annotations: bool) -> None:
+    (tmp_path / "source").mkdir()
+    for name, image in zip(ODD_FILES, images(len(ODD_FILES)), strict=True):
+        Image.fromarray(image).save(tmp_path / "source" / name)
+    with Project.create(tmp_path / "p", ["cat"]) as p:
+        p.import_(tmp_path / "source", measure_share=0)
+        p.loop("ann").answer_many(dict.fromkeys(p.store.sample_ids().tolist(), "cat"))
+        names = [sample.name for sample in p.store.samples()]
+        assert sorted(names) == sorted(ODD_FILES)
+        export(p.store, p.folder, tmp_path / "out.csv", "csv", annotations=annotations)
+        export(p.store, p.folder, tmp_path / "out", "folder")
+    assert [row["name"] for row in table(tmp_path / "out.csv")] == names
+    assert (tmp_path / "out.csv").read_bytes().partition(b"\n")[0].endswith((b"ms", b"review"))
+    rows = table(tmp_path / "out" / "labels.csv")
+    assert [row["name"] for row in rows] == names
+    assert all((tmp_path / "out" / row["file"]).is_file() for row in rows)
+
+
 def test_jsonl_holds_the_same_rows(sitting: Project, tmp_path: Path) -> None:
     export(sitting.store, sitting.folder, tmp_path / "out.jsonl", "jsonl")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]

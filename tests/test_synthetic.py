@@ -56,6 +56,15 @@ def test_the_mark_goes_along_into_another_format_that_takes_the_xmp() -> None:
     assert is_synthetic(jpeg.getvalue())
 
 
+def test_the_table_of_drawings_reads_back_whatever_a_class_is_called() -> None:
+    buffer = io.BytesIO()
+    write_drawn(buffer, ORIGIN, [(1, "a\rb", np.stack([noise_image(1)]))])
+    with zipfile.ZipFile(buffer) as archive:
+        text = archive.read("labels.csv").decode()
+    [row] = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["class"], row["version"]) == ("a\rb", "7")
+
+
 def test_the_zip_is_laid_out_as_the_folder_export_and_its_manifest_says_synthetic(tmp_path: Path) -> None:
     folder = drawn_folder(tmp_path / "drawn")
     files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())

@@ -2,7 +2,6 @@
 manifest.json, which says that they are synthetic, as each image does.
 """
 
-import csv
 import hashlib
 import io
 import json
@@ -13,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from storage.exporters.names import Names
-from storage.exporters.rows import COLUMNS
+from storage.exporters.rows import COLUMNS, write_table
 from storage.images import as_npy
 from storage.synthetic import MANIFEST, Origin, as_marked_png, manifest
 
@@ -40,9 +39,7 @@ def write_drawn(to: IO[bytes], origin: Origin, classes: Iterable[tuple[int, str,
                 rows.append({"name": file, "sha256": hashlib.sha256(data).hexdigest(), "file": file, **about})
             listed.append({"id": class_id, "name": name, "folder": folder, "images": len(images)})
         table = io.StringIO()
-        writer = csv.DictWriter(table, (*COLUMNS, "file"), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_table(table, rows, (*COLUMNS, "file"))
         _put(archive, "labels.csv", table.getvalue().encode())
         _put(archive, "classes.json", json.dumps({"classes": listed}, ensure_ascii=False, indent=2).encode())
         _put(archive, MANIFEST, manifest(origin, classes=listed, images=len(rows)).encode())

@@ -81,9 +81,24 @@ def iso(seconds: float) -> str:
 def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Iterable[str] = COLUMNS) -> None:
     """UTF-8 with a header. An empty cell is a value that is not there."""
     with whole_file(path) as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_table(file, rows, columns)
+
+
+def write_table(file: IO[str], rows: Iterable[dict[str, Any]], columns: Iterable[str]) -> None:
+    """Lines that end with a line feed, in a file that translates none."""
+    writer = csv.DictWriter(_Lines(file), list(columns), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+class _Lines:
+    """Lines of csv that ended with CR LF: it quotes a CR in a name only where lines end so too (until Python 3.13)."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], columns: Iterable[str] = COLUMNS) -> None:
