@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labeler.control import control_of
 from storage import Import, NewEvent, NewSample, Store
 from storage.classes import clean_class_name, shown
 from storage.images import clear_incoming, decode, keep_original, keep_pack, sha256_of_row
@@ -30,7 +31,8 @@ class ImportReport:
     """What an import did. `rejected` lists (name, reason); `split` is where its images went ('pool' or 'gold').
 
     `left_parts`: other parts of the source, with their numbers of images, that no import has taken yet. `stay_in_pool`:
-    images meant as gold ones that were in the project already, to be labeled: they stay that.
+    images meant as gold ones that were in the project already, to be labeled: they stay that. `measure_share`: of the
+    questions those that measure from now on, where that was changed, as it was asked for.
     """
 
     added: int
@@ -41,6 +43,7 @@ class ImportReport:
     part: str
     left_parts: dict[str, int]
     stay_in_pool: int
+    measure_share: float | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Importer:
         self._rejected: list[tuple[str, str]] = []
         self._stay_in_pool: set[int] = set()
         self._added = self._duplicates = self._labeled = 0
+        self._new_share: float | None = None
 
     def run(self, path: Path, part: str | None, measure_share: float | None, on_progress: Progress) -> ImportReport:
         source = open_source(path)
@@ -104,6 +108,7 @@ class Importer:
             part,
             {other: n for other, n in source.parts.items() if n and other not in taken},
             len(self._stay_in_pool),
+            self._new_share,
         )
 
     def _draw_measured(self, total: int, share: float | None, attempts: list[int]) -> set[int]:
@@ -113,13 +118,14 @@ class Importer:
         so that what is stored already and what is still to come are together one draw (docs/decisions/0003).
         """
         counts = self._store.counts()
-        if share is None:
-            share = 0.0 if counts["gold"] else MEASURE_SHARE
+        asked_for, share = share, share if share is not None else 0.0 if counts["gold"] else MEASURE_SHARE
         elsewhere = counts["measure"] - self._store.number_imported("measure", attempts)
         n = min(round(share * total), MOST_MEASURED - elsewhere)
         if self._gold or n <= 0:
             return set()
-        self._store.set_setting("measure_share", share)
+        if asked_for is not None and asked_for != control_of(self._store).measure_share:
+            self._store.set_setting("measure_share", asked_for)  # without the option it stays what somebody made it
+            self._new_share = asked_for
         rng = np.random.default_rng([self._store.setting("rng_seed", 0), attempts[0]])
         return set(rng.permutation(total)[:n].tolist())  # with another share more or less of the same order
 

@@ -94,7 +94,8 @@ class Project:
         """Add images. `labels`: those of the source become label events; `gold`: they test, and are never trained on.
 
         `measure_share` of the images, at most 500 in all, are drawn now to measure accuracy with: 0.1 where the project
-        has no gold images, otherwise none. What cannot be read is left out and listed with its reason.
+        has no gold images, otherwise none. Where it is given, such a share of the questions measures from then on. What
+        cannot be read is left out and listed with its reason.
         """
         from labeler.imports import Importer
 

@@ -134,6 +134,7 @@ def test_a_project_is_made_filled_labeled_and_exported_by_commands(
         "part": "all",
         "left_parts": {},
         "stay_in_pool": 0,
+        "measure_share": None,
         "rejected": [],
     }
 

@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Ended
 from PIL import Image
 
 from labeler import Project
+from labeler.control import change, control_of
 from storage.images import encoded, read_image
 from storage.importers import open_source
 
@@ -357,8 +359,23 @@ def test_a_tenth_is_drawn_at_random_to_measure_and_labels_are_never_among_it(emp
     empty.import_(source)
     measured = empty.store.sample_ids("measure")
     assert len(measured) == 6
-    assert empty.store.setting("measure_share") == 0.1
+    assert control_of(empty.store).measure_share == 0.1
     assert empty.store.counts()["pool"] == 54
+
+
+def test_an_import_leaves_the_share_of_questions_that_measure_unless_it_is_asked_to_change_it(
+    empty: Project, source: Path, tmp_path: Path, labeler: Callable[..., Ended]
+) -> None:
+    change(empty.store, {"measure_share": 0.3})
+    for i in range(60):
+        save(source / f"{i}.png", gray(i))
+    assert "questions" not in labeler("import", empty.folder, source).out
+    assert (len(empty.store.sample_ids("measure")), control_of(empty.store).measure_share) == (6, 0.3)
+    for i in range(20):
+        save(tmp_path / "more" / f"{i}.png", gray(100 + i))
+    ended = labeler("import", empty.folder, tmp_path / "more", "--measure-share", 0.5)
+    assert "Of all questions 50% measure accuracy from now on" in ended.out
+    assert (len(empty.store.sample_ids("measure")), control_of(empty.store).measure_share) == (16, 0.5)
 
 
 def test_the_measuring_draw_differs_between_projects_and_is_bounded(tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def import_(
         typer.Option(
             min=0,
             max=0.9,
-            help="Share kept for measuring accuracy. [0.1 without gold images, otherwise 0; at most 500]",
+            help="Share kept for measuring accuracy, and of the questions from then on. [0.1 without gold images, "
+            "otherwise 0; at most 500; the questions stay as they are]",
         ),
     ] = None,
     max_megapixels: Annotated[float, typer.Option(min=0, help="Larger images are left out.")] = 50,
@@ -124,6 +125,7 @@ def import_(
                 "part": report.part,
                 "left_parts": report.left_parts,
                 "stay_in_pool": report.stay_in_pool,
+                "measure_share": report.measure_share,
                 "rejected": rejected,
             }
         )
@@ -142,6 +144,8 @@ def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
     if report.stay_in_pool:
         were = count(report.stay_in_pool, "image was", "images were")
         print(f"{were} in the project without --gold already: such images stay in the pool and do not test.")
+    if report.measure_share is not None:
+        print(f"Of all questions {report.measure_share:.0%} measure accuracy from now on; Q on the page changes that.")
     if report.rejected:
         print(f"Left out {count(len(report.rejected), 'file')} that cannot be used:")
     for name, reason in report.rejected[:SHOWN]:
