@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RESAMPLES = 1_000
 LEAST = 10  # images; with fewer no figure is given
 CONFUSIONS = 20  # told at most
+MOST_AT_ONCE = 2_000_000  # kinds of images times resamples: 16 MB
 
 
 def agreement(store: "Store", at: int | None = None) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def compared(
     for row, of_sample in zip(counts, several, strict=True):
         np.add.at(row, list(of_sample.values()), 1)
     same = _of_the_usual_number(counts)
-    pairs = _pairs(several, people, len(classes), rng)
+    pairs = _pairs(several, people, rng)
     return {
         "images": len(several),
         "people": _people(several, people, pairs, rng),
@@ -71,7 +72,7 @@ def alpha(rows: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Krippendorff's alpha, nominal, labels may be missing (Computing Krippendorff's Alpha-Reliability, 2011, C)."""
     m = rows.sum(1)
     coincidences = n @ ((rows * (rows - 1)).sum(1) / (m - 1))  # on the diagonal
-    of_class = n @ rows  # (..., C)
+    of_class = n @ rows.astype(float)  # (..., C); whole numbers would take the slow way
     total = of_class.sum(-1)
     by_chance = (of_class * (of_class - 1)).sum(-1)
     return ((total - 1) * coincidences - by_chance) / (total * (total - 1) - by_chance)
@@ -81,28 +82,46 @@ def fleiss(rows: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Fleiss' kappa (Psychological Bulletin 76, 1971): every image has the same number of labels."""
     images, m = n.sum(-1), rows[0].sum()
     observed = (n @ (rows * (rows - 1)).sum(1)) / (images * m * (m - 1))
-    by_chance = (((n @ rows) / (images * m)[..., None]) ** 2).sum(-1)
+    by_chance = (((n @ rows.astype(float)) / (images * m)[..., None]) ** 2).sum(-1)
     return (observed - by_chance) / (1 - by_chance)
 
 
-def cohen(confusion: np.ndarray) -> np.ndarray:
-    """Cohen's kappa of two people: (..., C, C), how often one said the row and the other the column -> (...)."""
-    n = confusion.sum((-2, -1))
-    observed = np.trace(confusion, axis1=-2, axis2=-1) / n
-    by_chance = (confusion.sum(-1) * confusion.sum(-2)).sum(-1) / n**2
-    return (observed - by_chance) / (1 - by_chance)
+def same(said: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Share of the images of which two people said the same: said (K, 2), n (..., K) -> (...)."""
+    return np.asarray(n @ (said[:, 0] == said[:, 1]) / n.sum(-1))
+
+
+def cohen(said: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Cohen's kappa of two people: said (K, 2), the class that each gave, n (..., K) -> (...)."""
+    first, second = (_of_class(of_one, n, int(said.max()) + 1) for of_one in said.T)
+    observed, by_chance = same(said, n), (first * second).sum(-1) / n.sum(-1) ** 2
+    return np.asarray((observed - by_chance) / (1 - by_chance))
+
+
+def _of_class(said: np.ndarray, n: np.ndarray, classes: int) -> np.ndarray:
+    """Of how many images one person said each class: said (K,), n (..., K) -> (..., C)."""
+    order = said.argsort()
+    there, first = np.unique(said[order], return_index=True)
+    found = np.zeros((*n.shape[:-1], classes))
+    found[..., there] = np.add.reduceat(n[..., order], first, axis=-1)
+    return found
 
 
 # ---------- the report ----------
 
 
-def _figure(of: Callable[[np.ndarray, np.ndarray], np.ndarray], counts: np.ndarray, rng: np.random.Generator) -> Any:
-    """A coefficient of counts (N, C) with its interval."""
-    if len(counts) < LEAST:
-        return _told(None, None, len(counts))
-    rows, n = np.unique(counts, axis=0, return_counts=True)
+def _figure(of: Callable[[np.ndarray, np.ndarray], np.ndarray], images: np.ndarray, rng: np.random.Generator) -> Any:
+    """A coefficient of images, a row each, with its interval."""
+    if len(images) < LEAST:
+        return _told(None, None, len(images))
+    rows, n = np.unique(images, axis=0, return_counts=True)
+    at_once = max(1, MOST_AT_ONCE // len(rows))
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where everybody always says the same class
-        return _told(of(rows, n), of(rows, rng.multinomial(len(counts), n / n.sum(), RESAMPLES)), len(counts))
+        again = [
+            of(rows, rng.multinomial(len(images), n / n.sum(), min(at_once, RESAMPLES - done)))
+            for done in range(0, RESAMPLES, at_once)
+        ]
+        return _told(of(rows, n), np.concatenate(again), len(images))
 
 
 def _told(value: Any, resampled: np.ndarray | None, n: int) -> dict[str, Any]:
@@ -120,26 +139,18 @@ def _of_the_usual_number(counts: np.ndarray) -> np.ndarray:
     return np.asarray(counts[m == np.bincount(m).argmax()])
 
 
-def _pairs(
-    several: list[dict[str, int]], people: Sequence[str], classes: int, rng: np.random.Generator
-) -> list[dict[str, Any]]:
+def _pairs(several: list[dict[str, int]], people: Sequence[str], rng: np.random.Generator) -> list[dict[str, Any]]:
     """Of each two people who labeled the same images: share of the same, Cohen's kappa."""
-    confusions: dict[tuple[str, str], np.ndarray] = {}
+    both: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)  # what each of the two said
     order = {who: i for i, who in enumerate(people)}
     for of_sample in several:
-        for two in combinations(sorted(of_sample, key=order.__getitem__), 2):
-            found = confusions.setdefault(two, np.zeros((classes, classes), np.int64))
-            found[of_sample[two[0]], of_sample[two[1]]] += 1
+        for one, two in combinations(sorted(of_sample, key=order.__getitem__), 2):
+            both[one, two].append((of_sample[one], of_sample[two]))
     pairs = []
-    for (first, second), confusion in sorted(confusions.items(), key=lambda pair: [order[who] for who in pair[0]]):
-        n = int(confusion.sum())
-        again = rng.multinomial(n, confusion.ravel() / n, RESAMPLES).reshape(-1, classes, classes)
-        diagonal = np.trace(again, axis1=1, axis2=2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            kappa = _told(cohen(confusion) if n >= LEAST else None, cohen(again), n)
-        same = int(np.trace(confusion))
-        share = _told(same / n if n >= LEAST else None, diagonal / n, n)
-        pairs.append({"people": [first, second], "percent": share, "cohen_kappa": kappa, "same": same})
+    for two_people, answers in sorted(both.items(), key=lambda pair: [order[who] for who in pair[0]]):
+        said = np.array(answers)
+        figures = {"percent": _figure(same, said, rng), "cohen_kappa": _figure(cohen, said, rng)}
+        pairs.append({"people": [*two_people], **figures, "same": int((said[:, 0] == said[:, 1]).sum())})
     return pairs
 
 

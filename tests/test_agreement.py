@@ -1,6 +1,7 @@
 """Agreement: the coefficients against published examples and scikit-learn, and what the report says of people."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 
 import krippendorff
@@ -60,9 +61,10 @@ def test_cohens_kappa_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     first = rng.integers(0, 4, 200)
     second = np.where(rng.random(200) < 0.6, first, rng.integers(0, 4, 200))
-    confusion = np.zeros((4, 4))
-    np.add.at(confusion, (first, second), 1)
-    assert float(cohen(confusion)) == pytest.approx(cohen_kappa_score(first, second))
+    expected = pytest.approx(cohen_kappa_score(first, second))
+    said, n = np.unique(np.stack([first, second], 1), axis=0, return_counts=True)
+    assert float(cohen(said, n)) == expected
+    assert cohen(said, np.stack([n, 2 * n])).tolist() == [expected, expected]
 
 
 def test_kinds_of_images_with_their_number_are_as_good_as_all_images() -> None:
@@ -92,6 +94,22 @@ def test_an_interval_holds_the_true_agreement() -> None:
     assert 0.05 < high - low < 0.12  # 2 * 1.96 * sqrt(0.76 * 0.24 / 400) = 0.084
     low, high = report["alpha"]["interval"]
     assert low < 0.64 < high
+
+
+def test_hundreds_of_classes_take_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    n_classes, n_images = 300, 1_000
+    said = rng.integers(n_classes, size=(n_images, 1)).repeat(2, 1)
+    said[: n_images // 4, 1] = rng.integers(n_classes, size=n_images // 4)
+    labels = [(i, who, int(said[i, k])) for i in range(n_images) for k, who in enumerate(("ann", "bob"))]
+    tracemalloc.start()
+    report = compared(labels, ["ann", "bob"], {k: str(k) for k in range(n_classes)})
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6  # a resample of every pair of classes would be 720e6
+    [pair] = report["pairs"]
+    assert pair["percent"]["value"] == pytest.approx(report["percent"]["value"]) == pytest.approx(0.75, abs=0.01)
+    assert pair["cohen_kappa"]["interval"][0] < pair["cohen_kappa"]["value"] < pair["cohen_kappa"]["interval"][1]
 
 
 def test_who_agrees_less_than_the_others_stands_out() -> None:
