@@ -7,6 +7,8 @@ import sys
 import threading
 from types import FrameType
 
+from labeler.terminal import tell
+
 # One thread for linear algebra outside torch: with more, small mixtures take ten times longer on a busy machine.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -58,7 +60,7 @@ def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
 
 
 def say(text: str) -> None:
-    print("labeler: " + " ".join(text.split()), file=sys.stderr)
+    tell("labeler: " + " ".join(text.split()), error=True)
 
 
 def say_stopped(args: list[str]) -> int:

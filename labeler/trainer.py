@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from labeler.gentle import give_way
+from labeler.terminal import tell
 
 
 def _end_with_server(parent: int) -> None:
@@ -49,7 +50,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except (Lost, RuntimeError, ValueError, OSError) as e:  # the server starts it again
-        print(f"labeler trainer: {e}", file=sys.stderr)
+        tell(f"labeler trainer: {e}", error=True)
         return 1
     return 0
 

@@ -414,6 +414,36 @@ def test_a_model_is_trained_and_draws_by_commands(
     assert "probs.npy" in ended.out
 
 
+def test_names_of_files_and_people_give_a_terminal_no_commands(tmp_path: Path, labeler: Command) -> None:
+    source, folder = tmp_path / "source", tmp_path / "p"
+    bad = "\x1b]0;owned\x07\x9b31m\n\u202e"
+    for name in (f"{bad}.png", f"{bad}.txt"):
+        (source / f"{bad}dir" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / f"{bad}dir" / name).write_text("no image")
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(source / f"{bad}dir" / f"{bad}.png")
+    rose = "rosé 🐈\u200d⬛"
+    Project.create(folder, [rose]).close()
+    ended = [labeler("import", folder, source, "--no-copy"), labeler("import", folder, source / f"{bad}dir", "--gold")]
+    with Project.open(folder) as p:
+        p.loop(f"an{bad}n").answer(1, 0)
+        p.loop(f"bo{bad}b").answer(1, 0)
+        p.classes.set_guideline(rose, "a\ttab", [1], "ann")
+    (source / f"{bad}dir" / f"{bad}.png").unlink()
+    ended += [labeler(*words) for words in (
+        ("status", folder), ("check", folder), ("log", folder), ("log", folder, "--sample", bad),
+        ("log", folder, "--annotator", bad), ("export", folder, tmp_path / "out", "--format", "folder"),
+        ("backup", folder, tmp_path / "b.zip"), ("classes", folder), ("classes", "guideline", folder, rose),
+        ("classes", "rename", folder, bad, "x"), ("generate", folder, tmp_path / "drawn", "--class", bad),
+        ("import", folder, tmp_path / bad),
+    )]  # fmt: skip
+    assert sum("�]0;owned" in one.out + one.err for one in ended) == 9  # others quote or leave it
+    for one in ended:
+        assert not set(one.out + one.err) & (set(bad) - set("\n]0;owned31m")), one
+        assert len(one.err.splitlines()) <= 2, one
+    assert rose in ended[2].out
+    assert "a       tab\n" in ended[10].out
+
+
 def test_the_help_of_regimes_says_that_supervised_takes_other_steps(labeler: Command) -> None:
     assert "`supervised` is trained until its loss is flat" in " ".join(labeler("regimes", "--help").out.split())
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
+from labeler.terminal import tell
 
 if TYPE_CHECKING:
     from labeler import Project
@@ -58,7 +59,7 @@ def print_classes(found: list[dict[str, Any]]) -> None:
             about = f"merged into {short(one['merged_into'])}" if one["status"] == "merged" else "archived"
         gold = f", gold {one['gold']:,}" if one["gold"] else ""
         guideline = ", guideline" if one["guideline"] or one["examples"] else ""
-        print(f"  {one['labels']:>7,}  {short(one['name'])}  ({about}, {one['colour']}{gold}{guideline})")
+        tell(f"  {one['labels']:>7,}  {short(one['name'])}  ({about}, {one['colour']}{gold}{guideline})")
 
 
 @classes.command(epilog="Example: labeler classes add flowers daisy 'ox-eye daisy'")
@@ -247,10 +248,12 @@ def guideline(
         names = {sample.id: sample.name for sample in p.store.samples(ids=found.examples)}
     if as_json:
         return print_json({"class": class_, "text": found.text, "examples": found.examples, "shown": found.shown})
-    print(found.text or f"No guideline says what '{class_}' is. Give one: labeler classes guideline PROJECT CLASS TEXT")
+    none = f"No guideline says what '{class_}' is. Give one: labeler classes guideline PROJECT CLASS TEXT"
+    for line in found.text.splitlines() or [none]:
+        tell(line.expandtabs())
     for sample_id in found.examples:
         aside = "" if sample_id in found.shown else "  (not labeled so now: not shown)"
-        print(f"  example {sample_id}  {names[sample_id]}{aside}")
+        tell(f"  example {sample_id}  {names[sample_id]}{aside}")
 
 
 def ids_of(text: str) -> list[int]:
@@ -284,12 +287,12 @@ def changing(folder: Path, as_json: bool) -> Iterator[tuple["Project", Callable[
     with Project.open(folder) as p:
 
         def say(text: str, **more: Any) -> None:
-            print_json({**more, "classes": listed(p.store)}) if as_json else print(text)
+            print_json({**more, "classes": listed(p.store)}) if as_json else tell(text)
 
         before = told_alike(p.store)
         yield p, say
         if not as_json and (new := told_alike(p.store) - before):
-            print(" ".join(sorted(new)))
+            tell(" ".join(sorted(new)))
 
 
 def told_alike(store: "Store") -> set[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from labeler.cli.base import AsJson, AtMoment, ProjectFolder, app, count, print_json, progress, typed
-from labeler.cli.record import printable
+from labeler.terminal import tell
 
 SHOWN = 10  # confusions in words
 
@@ -45,15 +45,15 @@ def overlap(
     if as_json:
         return print_json(report)
     if not now.share:
-        print("Each image is asked once.")
+        tell("Each image is asked once.")
     else:
         images = count(counts["drawn"], "image is", "images are")
-        print(f"{images} asked of {now.times} people: a share of {now.share:g}, drawn at random.")
+        tell(f"{images} asked of {now.times} people: a share of {now.share:g}, drawn at random.")
     if now.share or any(counts.values()):
         settled = f"settled by most or by a reviewer {counts['agreed']:,}, disputed {counts['disputed']:,}"
-        print(f"  {settled}, answered by some {counts['waiting']:,}")
+        tell(f"  {settled}, answered by some {counts['waiting']:,}")
     if counts["waiting"]:
-        print("  What only some have answered has no label in an export yet; export --annotations has every answer.")
+        tell("  What only some have answered has no label in an export yet; export --annotations has every answer.")
 
 
 @app.command(epilog="Example: labeler agreement flowers --json, or --at 2026-11-24")
@@ -74,27 +74,25 @@ def agreement(project: ProjectFolder, at: AtMoment = None, as_json: AsJson = Fal
             if not asked
             else "They come as more people label."
         )
-        print(f"No image has labels of two people yet. {how}")
+        tell(f"No image has labels of two people yet. {how}")
         return
-    print(f"{count(report['images'], 'image')} with labels of two or more people")
+    tell(f"{count(report['images'], 'image')} with labels of two or more people")
     for name, title in (
         ("percent", "the same label"),
         ("alpha", "Krippendorff's alpha"),
         ("fleiss_kappa", "Fleiss' kappa"),
     ):
-        print(f"  {title:22}{figure_in_words(report[name], 'images')}")
+        tell(f"  {title:22}{figure_in_words(report[name], 'images')}")
     for pair in report["pairs"]:
-        print(f"  {printable(' and '.join(pair['people']))}: same {figure_in_words(pair['percent'], 'images')}")
-        print(f"    Cohen's kappa {figure_in_words(pair['cohen_kappa'], 'images')}")
+        tell(f"  {' and '.join(pair['people'])}: same {figure_in_words(pair['percent'], 'images')}")
+        tell(f"    Cohen's kappa {figure_in_words(pair['cohen_kappa'], 'images')}")
     for person in report["people"]:
         if person["outlier"]:
-            print(f"  {printable(person['name'])} agrees less with the others than these with each other.")
+            tell(f"  {person['name']} agrees less with the others than these with each other.")
     for confusion in report["confusions"][:SHOWN]:
-        first, second = map(printable, confusion["classes"])
-        who = ", ".join(
-            f"{printable(one)} {first} and {printable(two)} {second} {n}" for one, two, n in told(confusion)
-        )
-        print(f"  {first} or {second}: {count(confusion['n'], 'time')} ({who})")
+        first, second = confusion["classes"]
+        who = ", ".join(f"{one} {first} and {two} {second} {n}" for one, two, n in told(confusion))
+        tell(f"  {first} or {second}: {count(confusion['n'], 'time')} ({who})")
 
 
 def figure_in_words(figure: dict[str, Any], what: str) -> str:

@@ -1,6 +1,5 @@
 """Commands that run the page and its trainer."""
 
-import sys
 import uuid
 from collections.abc import Callable
 from enum import StrEnum
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from labeler.cli.base import HOW_CHOSEN, NoBrowser, Port, ProjectFolder, app, known_acquisition, progress
+from labeler.terminal import tell
 
 
 class Dataset(StrEnum):
@@ -95,9 +95,9 @@ def said_when_paused(project: Path) -> Callable[[str], None]:
     def hear(phase: str) -> None:
         nonlocal waiting
         if phase == "paused":
-            print(f"Training is paused. Labels still count; go on with: labeler resume {project}", file=sys.stderr)
+            tell(f"Training is paused. Labels still count; go on with: labeler resume {project}", error=True)
         elif waiting:
-            print("Training goes on.", file=sys.stderr)
+            tell("Training goes on.", error=True)
         waiting = phase == "paused"
 
     return hear
@@ -124,7 +124,7 @@ def set_paused(folder: Path, paused: bool) -> None:
         trainer = p.store.process("trainer")
     runs = trainer is not None and trainer["alive"]
     told = "Training is paused. Labels still count." if paused else "Training goes on."
-    print(f"{folder}: {told}{'' if runs else ' No trainer runs now.'}")
+    tell(f"{folder}: {told}{'' if runs else ' No trainer runs now.'}")
 
 
 def run_server(folder: Path, **how: Any) -> None:

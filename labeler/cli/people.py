@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, typed
+from labeler.terminal import tell
 
 if TYPE_CHECKING:
     from storage import Account
@@ -45,7 +46,7 @@ def add(
             raise ValueError(f"There is an account {name} already. 'labeler user password' changes its password.")
         must_be_told_apart(name, p.store.annotators())
         account = p.store.add_account(name, role.value, hashed(_password(password_stdin), name))
-    print(f"{account.name} may sign in as {account.role}. Next: labeler serve {typed(project)} --auth")
+    tell(f"{account.name} may sign in as {account.role}. Next: labeler serve {typed(project)} --auth")
 
 
 @user.command("list", epilog="Example: labeler user list flowers --json")
@@ -60,8 +61,8 @@ def list_(project: ProjectFolder, as_json: AsJson = False) -> None:
         return
     width = max((len(one.name) for one in accounts), default=0)
     for one in accounts:
-        print(f"{one.name:{width}}  {one.role}{', disabled' if one.disabled else ''}")
-    print(f"{count(len(accounts), 'account')}." if accounts else "No accounts yet: labeler user add PROJECT NAME")
+        tell(f"{one.name:{width}}  {one.role}{', disabled' if one.disabled else ''}")
+    tell(f"{count(len(accounts), 'account')}." if accounts else "No accounts yet: labeler user add PROJECT NAME")
 
 
 @user.command(epilog="Example: labeler user password flowers ann")
@@ -74,7 +75,7 @@ def password(project: ProjectFolder, name: Name, password_stdin: FromStdin = Fal
     with Project.open(project) as p:
         _must_be_known(p.store.account(name), name)
         p.store.change_account(name, password_hash=hashed(_password(password_stdin), name))
-    print(f"{name} has a new password.")
+    tell(f"{name} has a new password.")
 
 
 @user.command("role", epilog="Example: labeler user role flowers ben reviewer")
@@ -86,7 +87,7 @@ def role_(
 
     with Project.open(project) as p:
         account = p.store.change_account(_name(name), role=role.value)
-    print(f"{account.name} is {account.role} now.")
+    tell(f"{account.name} is {account.role} now.")
 
 
 @user.command(epilog="Example: labeler user disable flowers ben")
@@ -96,7 +97,7 @@ def disable(project: ProjectFolder, name: Name) -> None:
 
     with Project.open(project) as p:
         account = p.store.change_account(_name(name), disabled=True)
-    print(f"{account.name} can no longer sign in.")
+    tell(f"{account.name} can no longer sign in.")
 
 
 @user.command(epilog="Example: labeler user enable flowers ben")
@@ -106,7 +107,7 @@ def enable(project: ProjectFolder, name: Name) -> None:
 
     with Project.open(project) as p:
         account = p.store.change_account(_name(name), disabled=False)
-    print(f"{account.name} may sign in again, as {account.role}.")
+    tell(f"{account.name} may sign in again, as {account.role}.")
 
 
 def _name(typed: str) -> str:

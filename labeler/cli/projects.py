@@ -1,7 +1,6 @@
 """Commands about a project's record: make, fill, count, export and check it."""
 
 import re
-import sys
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress, typed
+from labeler.terminal import tell
 
 if TYPE_CHECKING:
     from labeler import Project
@@ -56,13 +56,13 @@ def new(
         without = sum(not c.key for c in p.store.classes())
         place = p.store.place
     made = f"{project}: new project with {count(len(names), 'class', 'classes')}"
-    print(f"{made}. Next: labeler import {typed(project)} SOURCE")
+    tell(f"{made}. Next: labeler import {typed(project)} SOURCE")
     for one, other in alike(names):
-        print(f"Note that {shown(one)} and {shown(other)} differ by capital letters alone.")
+        tell(f"Note that {shown(one)} and {shown(other)} differ by capital letters alone.")
     if database is not None:
-        print(f"Its labels are at {place}. No password is kept: PGPASSWORD or ~/.pgpass has to have it.")
+        tell(f"Its labels are at {place}. No password is kept: PGPASSWORD or ~/.pgpass has to have it.")
     if without:
-        print(
+        tell(
             f"{count(without, 'class has', 'classes have')} no key, as all are taken: on the page / finds them by name."
         )
 
@@ -137,21 +137,21 @@ def import_(
 
 def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
     added, duplicates = count(report.added, "image"), count(report.duplicates, "duplicate")
-    print(f"Added {added} ({duplicates} left out) and {count(report.labels, 'label')}.")
+    tell(f"Added {added} ({duplicates} left out) and {count(report.labels, 'label')}.")
     for other, n in {} if part_was_asked_for else report.left_parts.items():
         how = f"--part {other}" if other == "train" else f"--part {other} --gold"
-        print(f"Took part {report.part}; left {count(n, 'image')} of part {other}: import them with {how}")
+        tell(f"Took part {report.part}; left {count(n, 'image')} of part {other}: import them with {how}")
     if report.stay_in_pool:
         were = count(report.stay_in_pool, "image was", "images were")
-        print(f"{were} in the project without --gold already: such images stay in the pool and do not test.")
+        tell(f"{were} in the project without --gold already: such images stay in the pool and do not test.")
     if report.measure_share is not None:
-        print(f"Of all questions {report.measure_share:.0%} measure accuracy from now on; Q on the page changes that.")
+        tell(f"Of all questions {report.measure_share:.0%} measure accuracy from now on; Q on the page changes that.")
     if report.rejected:
-        print(f"Left out {count(len(report.rejected), 'file')} that cannot be used:")
+        tell(f"Left out {count(len(report.rejected), 'file')} that cannot be used:")
     for name, reason in report.rejected[:SHOWN]:
-        print(f"  {name}: {reason}")
+        tell(f"  {name}: {reason}")
     if len(report.rejected) > SHOWN:
-        print(f"  and {len(report.rejected) - SHOWN:,} more; --json lists them all")
+        tell(f"  and {len(report.rejected) - SHOWN:,} more; --json lists them all")
 
 
 @app.command(epilog="Example: labeler status flowers --json, or labeler status flowers --at labels:100")
@@ -239,40 +239,37 @@ def print_status(report: dict[str, Any]) -> None:
     if at := report.get("at"):
         recorded = at["recorded"] and told(datetime.fromisoformat(at["recorded"]).timestamp())
         then = f" after event {at['event_id']:,} of {recorded}" if recorded else " before the first event"
-    print(f"{short(report['name'])}{then}: {report['labeled']:,} of {images} labeled")
-    print(f"  open {report['open']:,}, skipped {report['skipped']:,}, unsure {report['unsure']:,}, ", end="")
-    print(f"flagged {report['flagged']:,}, ", end="")
+    tell(f"{short(report['name'])}{then}: {report['labeled']:,} of {images} labeled")
+    counted = [f"{name} {report[name]:,}" for name in ("open", "skipped", "unsure", "flagged")]
     if report["disputed"]:
-        print(f"disputed {report['disputed']:,}, ", end="")
+        counted.append(f"disputed {report['disputed']:,}")
     if report["archived"]:
-        print(f"of archived classes {report['archived']:,}, ", end="")
-    print(f"gold {report['gold']:,}, kept for measuring {report['measure']:,}")
+        counted.append(f"of archived classes {report['archived']:,}")
+    tell(f"  {', '.join(counted)}, gold {report['gold']:,}, kept for measuring {report['measure']:,}")
     for c in report["classes"]:
-        print(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
+        tell(f"  {c['labels']:>7,}  {short(c['name'])}  ({'key ' + c['key'] if c['key'] else 'no key'})")
     if overlap := report["overlap"]:
-        print(f"  asked of {overlap['times']} people: {count(overlap['drawn'], 'image')}, ", end="")
-        print(
-            f"of which settled by most or by a reviewer {overlap['agreed']:,}, answered by some {overlap['waiting']:,}"
-        )
+        settled = f"settled by most or by a reviewer {overlap['agreed']:,}, answered by some {overlap['waiting']:,}"
+        tell(f"  asked of {overlap['times']} people: {count(overlap['drawn'], 'image')}, of which {settled}")
     if report["model"] is None:
-        print("  no model yet" + ("" if at else "; labeler serve or labeler train makes one"))
+        tell("  no model yet" + ("" if at else "; labeler serve or labeler train makes one"))
     else:
-        print(f"  model version {report['model']['version']}, learned from {count(report['model']['labels'], 'label')}")
+        tell(f"  model version {report['model']['version']}, learned from {count(report['model']['labels'], 'label')}")
         for kind in ("gold", "measured"):
             if report["model"]["metrics"].get(f"{kind}_accuracy") is not None:
                 metrics = report["model"]["metrics"]
                 n = count(metrics[f"{kind}_n"], "image")
-                print(f"  accuracy {metrics[f'{kind}_accuracy']:.3f} on {n} ({kind})")
+                tell(f"  accuracy {metrics[f'{kind}_accuracy']:.3f} on {n} ({kind})")
     for test in report["blind_tests"][-1:]:
         interval = " to ".join(f"{end:.0%}" for end in test["interval"])
         right = f"{test['score']:.0%} of {count(test['n'], 'image')} told right (95% interval {interval})"
-        print(f"  blind test of version {test['version']}: {right}; 50% is guessing")
+        tell(f"  blind test of version {test['version']}: {right}; 50% is guessing")
     for role in () if at else ("server", "trainer"):
         process = report[role]
         running = process is not None and process["alive"]
-        print(f"  {role}: {process.get('phase') or process.get('url') or 'running' if running else 'not running'}")
+        tell(f"  {role}: {process.get('phase') or process.get('url') or 'running' if running else 'not running'}")
     if report.get("paused"):
-        print("  training is paused: labeler resume goes on")
+        tell("  training is paused: labeler resume goes on")
 
 
 def chain_head(text: str) -> tuple[int, str]:
@@ -314,7 +311,7 @@ def export(
         print_json(tally)
     else:
         numbers = {name: n for name, n in tally.items() if isinstance(n, int)}
-        print(f"{tally['out']}: " + ", ".join(f"{name} {n:,}" for name, n in numbers.items()))
+        tell(f"{tally['out']}: " + ", ".join(f"{name} {n:,}" for name, n in numbers.items()))
     left_out = tally.get("left_out", [])
     print_some([f"{one['name']} ({one['file']}): {one['reason']}" for one in left_out], "labels.csv has them all")
     if left_out:
@@ -325,9 +322,9 @@ def export(
 def print_some(lines: list[str], whole: str) -> None:
     """The first of them on stderr, and where the whole list is."""
     for line in lines[:SHOWN]:
-        print(f"  {line}", file=sys.stderr)
+        tell(f"  {line}", error=True)
     if len(lines) > SHOWN:
-        print(f"  and {len(lines) - SHOWN:,} more; {whole}", file=sys.stderr)
+        tell(f"  and {len(lines) - SHOWN:,} more; {whole}", error=True)
 
 
 @app.command(epilog="Example: labeler check flowers --repair")
@@ -363,7 +360,10 @@ def check(
 
         if (lines := told(project, error)) is None:
             raise
-        print_json({"ok": False, "wrong": lines}) if as_json else print("\n".join(lines))
+        if as_json:
+            print_json({"ok": False, "wrong": lines})
+        for line in [] if as_json else lines:
+            tell(line)
         raise ValueError(f"{project}: its database is torn, see above.") from error
 
 
@@ -373,13 +373,13 @@ def take_out(project: Path, out: Path, as_json: bool) -> None:
     found = salvaged(project, out)
     if as_json:
         return print_json(report(found) | {"folder": str(out)})
-    print(f"{out}: {count(found.events, 'event')}, {count(found.labels, 'label')}. {project} is as it was.")
+    tell(f"{out}: {count(found.events, 'event')}, {count(found.labels, 'label')}. {project} is as it was.")
     for table in found.tables:
         if table.holes:
-            print(f"{table.name}: {count(table.rows, 'row')}; in {count(table.holes, 'place')} there were more")
+            tell(f"{table.name}: {count(table.rows, 'row')}; in {count(table.holes, 'place')} there were more")
     if found.left_out:
-        print(f"{count(found.left_out, 'row')} left out that pointed at what could not be read")
-    print(f"Next: labeler check {typed(out)}")
+        tell(f"{count(found.left_out, 'row')} left out that pointed at what could not be read")
+    tell(f"Next: labeler check {typed(out)}")
 
 
 def check_all(project: Path, repair: bool, head: tuple[int, str] | None, as_json: bool) -> None:
@@ -400,10 +400,10 @@ def check_all(project: Path, repair: bool, head: tuple[int, str] | None, as_json
         print_json({"ok": not wrong, "wrong": wrong, "leftovers": leftovers, "repaired": repaired, "head": told})
     else:
         for line in [f"mended: {line}" for line in repaired] + wrong + [f"harmless: {line}" for line in leftovers]:
-            print(line)
+            tell(line)
         if not wrong:
-            print(f"{project}: all is well")
+            tell(f"{project}: all is well")
             if newest is not None:
-                print(f"Its newest event: --head {newest[0]}:{newest[1]} tells later whether it was cut since.")
+                tell(f"Its newest event: --head {newest[0]}:{newest[1]} tells later whether it was cut since.")
     if wrong:
         raise ValueError(f"{project}: {count(len(wrong), 'thing')} wrong, listed above.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
+from labeler.terminal import tell
 
 if TYPE_CHECKING:
     from storage import ClassEvent, Entry, GuidelineEvent, Overlap, Store
@@ -71,11 +72,11 @@ def log(
         n = 0
         for n, line in enumerate(lines, start=1):
             if n <= shown:
-                print(words_of(line, names))
+                tell(words_of(line, names))
     if n == 0:
-        print("Nothing was recorded" + (" that fits." if sample or annotator or since else " yet."))
+        tell("Nothing was recorded" + (" that fits." if sample or annotator or since else " yet."))
     elif n > shown and limit is None:
-        print(f"These are the newest {shown}: --limit N shows more, --json all.")
+        tell(f"These are the newest {shown}: --limit N shows more, --json all.")
 
 
 @app.command(epilog="Example: labeler undo flowers 1f3a92c0, after labeler log flowers")
@@ -97,9 +98,9 @@ def undo(
         archived = p.classes.unsplit(group_id, annotator) if undone else []
     if as_json:
         return print_json({"group_id": group_id, "undone": len(undone), "archived": [one.name for one in archived]})
-    print(f"Took back {count(len(undone), 'decision')}." if undone else "That group is undone already.")
+    tell(f"Took back {count(len(undone), 'decision')}." if undone else "That group is undone already.")
     for one in archived:
-        print(f"The class {shown(one.name)}, which is empty, is archived.")
+        tell(f"The class {shown(one.name)}, which is empty, is archived.")
 
 
 def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[Change]":
@@ -198,7 +199,7 @@ def in_words(entry: "Entry", names: dict[int, str]) -> str:
     if entry.undone_by is not None:
         more.append(f"undone by #{entry.undone_by}")
     line = f"{told(event.time)}  #{event.id}  {short(event.annotator)}  {what}  {short(entry.name)} ({event.sample_id})"
-    return printable(f"{line}  {', '.join(more)}".rstrip())
+    return f"{line}  {', '.join(more)}".rstrip()
 
 
 def change_as_row(change: "ClassEvent", names: dict[int, str]) -> dict[str, Any]:
@@ -239,7 +240,7 @@ def change_in_words(change: "ClassEvent", names: dict[int, str]) -> str:
         "split": f"off {short(names.get(change.came_from or 0, ''))}",
     }.get(change.kind, "")
     who = f"{short(change.annotator)}  " if change.annotator else ""
-    return printable(f"{told(change.time)}  {who}class {change.kind}  {short(now.name)}  {more}".rstrip())
+    return f"{told(change.time)}  {who}class {change.kind}  {short(now.name)}  {more}".rstrip()
 
 
 def guideline_as_row(change: "GuidelineEvent", names: dict[int, str]) -> dict[str, Any]:
@@ -264,7 +265,7 @@ def guideline_in_words(change: "GuidelineEvent", names: dict[int, str]) -> str:
 
     who = f"{short(change.annotator)}  " if change.annotator else ""
     what = f"{count(len(change.text), 'character')}, {count(len(change.examples), 'example')}"
-    return printable(f"{told(change.time)}  {who}class guideline  {short(names[change.class_id])}  {what}")
+    return f"{told(change.time)}  {who}class guideline  {short(names[change.class_id])}  {what}"
 
 
 def overlap_as_row(change: "Overlap") -> dict[str, Any]:
@@ -282,15 +283,10 @@ def overlap_in_words(change: "Overlap") -> str:
     what = (
         f"a share of {change.share:g} is asked of {change.times} people" if change.share else "each image is asked once"
     )
-    return printable(f"{told(change.time)}  {who}overlap  {what}")
+    return f"{told(change.time)}  {who}overlap  {what}"
 
 
 def decision(kind: str, class_id: int | None, names: dict[int, str]) -> str:
     from storage.classes import short
 
     return kind if class_id is None else f"{kind} {short(names[class_id])}"
-
-
-def printable(line: str) -> str:
-    """One line, whatever a comment or the name of a file holds: a terminal must not take it for commands."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)

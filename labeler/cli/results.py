@@ -19,6 +19,7 @@ from labeler.cli.base import (
     seeds_of,
     typed,
 )
+from labeler.terminal import tell
 
 if TYPE_CHECKING:
     from storage.synthetic import Origin
@@ -71,7 +72,7 @@ def generate(
     else:
         learned = f"version {published.version}, learned from {count(published.labels, 'label')}"
         what = " to ".join(map(short, drawn))
-        print(f"{out}: {count(n, 'image')} {'of' if between is None else 'from'} {what} by {learned}")
+        tell(f"{out}: {count(n, 'image')} {'of' if between is None else 'from'} {what} by {learned}")
 
 
 def draw(model_file: Path, classes: list[str], n: int, origin: "Origin", out: Path) -> list[Path]:
@@ -135,7 +136,7 @@ def simulate(
     if as_json:
         print_json(report)
     else:
-        print(f"{out}: curve.csv, curve.png, report.md and models/")
+        tell(f"{out}: curve.csv, curve.png, report.md and models/")
 
 
 @app.command(epilog="Example: labeler regimes fashion-mnist --labels 0,100,all --out runs/regimes")
@@ -183,8 +184,8 @@ def regimes(
         print_json(report)
         return
     if report["kept"]:
-        print(f"{count(report['kept'], 'run')} of before kept.")
+        tell(f"{count(report['kept'], 'run')} of before kept.")
     for n in report["too_many"]:
-        print(f"Left out {count(n, 'label')}: {source} has {count(report['training_images'], 'training image')}.")
+        tell(f"Left out {count(n, 'label')}: {source} has {count(report['training_images'], 'training image')}.")
     sheet = ", as_class.png" if (out / "as_class.png").exists() else ""  # no class can be asked for without labels
-    print(f"{out}: regimes.csv, regimes.png, regimes.md{sheet} and models/")
+    tell(f"{out}: regimes.csv, regimes.png, regimes.md{sheet} and models/")

@@ -7,6 +7,7 @@ import typer
 
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, progress, typed
 from labeler.cli.projects import print_some
+from labeler.terminal import tell
 
 if TYPE_CHECKING:
     from labeler.backup import Copied
@@ -25,10 +26,10 @@ def backup(project: ProjectFolder, out: ZipFile, as_json: AsJson = False) -> Non
     if as_json:
         print_json(copied.report() | {"out": str(out)})
     else:
-        print(f"{out}: {told(copied)}. Bring it back with: labeler restore {typed(out)} FOLDER")
+        tell(f"{out}: {told(copied)}. Bring it back with: labeler restore {typed(out)} FOLDER")
         if copied.by_path:
             n = count(len(copied.by_path), "image is", "images are")
-            print(f"{n} kept where they were imported from and not in it, such as {copied.by_path[0]}")
+            tell(f"{n} kept where they were imported from and not in it, such as {copied.by_path[0]}")
     faults = [f"{file}: the file is gone" for file in copied.missing]
     faults += [f"{file}: the file is not what was imported" for file in copied.changed]
     print_some([*copied.wrong, *faults], "--json lists them all")
@@ -58,12 +59,10 @@ def restore(
     if as_json:
         print_json(copied.report() | {"folder": str(folder), "by_path_gone": gone})
     else:
-        print(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {typed(folder)}")
+        tell(f"{folder}: {told(copied)}, each file as it was backed up. Next: labeler serve {typed(folder)}")
         if copied.by_path:
             where = f"; {len(gone):,} of them are not there" if gone else ", and are there"
-            print(
-                f"{count(len(copied.by_path), 'image was', 'images were')} kept where they were imported from{where}."
-            )
+            tell(f"{count(len(copied.by_path), 'image was', 'images were')} kept where they were imported from{where}.")
     print_some(copied.wrong, "--json lists them all")
     if copied.wrong:
         raise ValueError(f"{folder} is restored, with what was wrong with the record already, listed above.")
