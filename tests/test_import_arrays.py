@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,19 @@ def test_fashion_mnists_size_imports_in_seconds(tmp_path: Path) -> None:
         assert report.added == 10_000
         assert seen == [(n, 10_000) for n in range(1_000, 10_001, 1_000)]
         assert p.store.counts()["measure"] == 500
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_that_is_damaged_anywhere_is_one_clear_error(save: Callable[..., None], tmp_path: Path) -> None:
+    file, changed = tmp_path / "whole.npz", tmp_path / "changed.npz"
+    save(file, x=X[:3], y=Y[:3])
+    whole, refused = file.read_bytes(), 0
+    for at in range(0, len(whole), 3):
+        changed.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+        try:
+            source = open_source(changed)
+            for part in source.parts:
+                list(source.items(part))
+        except ValueError:
+            refused += 1
+    assert refused > len(whole) // 6

@@ -3,7 +3,9 @@
 x holds images, or vectors (N, D) of real numbers; arrays.py says how they are told apart.
 """
 
+import lzma
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -18,6 +20,9 @@ LAYOUTS = (  # name of the part, of its images, of its labels
     ("test", ("xte", "x_test", "test_images", "X_test"), ("yte", "y_test", "test_labels")),
     ("all", ("x", "X", "images", "arr_0"), ("y", "labels", "arr_1")),
 )
+# What a damaged file raises: zip (RuntimeError: of a kind, or with a password, that it cannot read) and NumPy's header.
+OF_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)
+DAMAGED = (*OF_ZIP, ValueError, EOFError, OSError, MemoryError)
 
 
 def open_npz(path: Path) -> ArraySource:
@@ -45,7 +50,7 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
                 if name.endswith(".npy"):
                     with archive.open(name) as file:
                         shapes[name.removesuffix(".npy")] = _shape(file)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is not a readable .npz file: {error}") from error
     return {name: shape for name, shape in shapes.items() if len(shape) > 0}
 
@@ -61,7 +66,7 @@ def _read(path: Path, name: str) -> np.ndarray:
         with np.load(path, allow_pickle=False) as archive:
             array: np.ndarray = archive[name]
             return array
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{name} in {path} cannot be read: {error}") from error
 
 
