@@ -1,6 +1,7 @@
 """Bringing a source into a project: originals first, then their rows, then their labels, some hundreds at a time."""
 
 import hashlib
+import math
 import os
 import time
 from collections import deque
@@ -62,6 +63,8 @@ class Importer:
     def __init__(self, folder: Path, store: Store, labels: bool, gold: bool, copy: bool, max_megapixels: float) -> None:
         if labels and gold:
             raise ValueError("An import gives labels to learn from or gold ones to test with. Choose one of the two.")
+        if not 0 <= max_megapixels < math.inf:
+            raise ValueError(f"The most megapixels are a number from 0 on, not {max_megapixels:g}.")
         self._folder = folder
         self._store = store
         self._labels = labels

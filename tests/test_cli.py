@@ -107,6 +107,11 @@ def test_classes_beyond_the_last_key_are_said_to_have_none(tmp_path: Path, label
         ["regimes", "source", "--out", "out", "--labels", "10,many"],
         ["regimes", "source", "--out", "out", "--labels", ""],
         ["regimes", "source", "--out", "out", "--steps", "1"],
+        ["import", "project", "source", "--max-megapixels", "inf"],
+        ["import", "project", "source", "--measure-share", "nan"],
+        ["overlap", "project", "--share", "nan"],
+        ["generate", "project", "out", "--class", "a", "--temperature", "nan"],
+        ["simulate", "source", "--out", "out", "--seconds-per-label", "inf"],
     ],
     ids=" ".join,
 )

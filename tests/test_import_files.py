@@ -100,6 +100,9 @@ def test_a_larger_limit_lets_larger_images_in_and_a_smaller_one_keeps_them_out(e
     save(source / "image.png", gray(1, 1_000, 1_100))
     assert empty.import_(source, max_megapixels=1).rejected[0][1].startswith("more than 1 megapixels")
     assert empty.import_(source, max_megapixels=1.2).added == 1
+    for never in (float("inf"), float("nan"), -1):
+        with pytest.raises(ValueError, match="a number from 0 on"):
+            empty.import_(source, max_megapixels=never)
 
 
 def test_an_image_beyond_pillows_own_limit_comes_in_when_asked_for(

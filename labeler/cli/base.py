@@ -1,6 +1,7 @@
 """What every command shares: the app, its options, lists of numbers, reports and the progress bar."""
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -74,6 +75,13 @@ def options(
     ] = False,
 ) -> None:
     """Label images with one key each, while a model learns from every label and draws what it learned."""
+
+
+def finite(value: float | None) -> float | None:
+    """Of an option that is a number: its min and max let NaN through, and infinity where there is no max."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} will not do: give a number.")
+    return value
 
 
 def known_acquisition(name: str | None) -> None:

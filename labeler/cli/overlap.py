@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labeler.cli.base import AsJson, AtMoment, ProjectFolder, app, count, print_json, progress, typed
+from labeler.cli.base import AsJson, AtMoment, ProjectFolder, app, count, finite, print_json, progress, typed
 from labeler.terminal import tell
 
 SHOWN = 10  # confusions in words
@@ -15,7 +15,9 @@ def overlap(
     project: ProjectFolder,
     share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Ask this share of the images, drawn at random, of several people."),
+        typer.Option(
+            min=0, max=1, callback=finite, help="Ask this share of the images, drawn at random, of several people."
+        ),
     ] = None,
     times: Annotated[int | None, typer.Option(min=2, max=100, help="How many people. [2]")] = None,
     off: Annotated[

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labeler.cli.base import SHOWN, AsJson, AtMoment, Flip, ProjectFolder, app, count, print_json, progress, typed
+from labeler.cli.base import (
+    SHOWN,
+    AsJson,
+    AtMoment,
+    Flip,
+    ProjectFolder,
+    app,
+    count,
+    finite,
+    print_json,
+    progress,
+    typed,
+)
 from labeler.terminal import tell
 
 if TYPE_CHECKING:
@@ -93,11 +105,12 @@ def import_(
         typer.Option(
             min=0,
             max=0.9,
+            callback=finite,
             help="Share kept for measuring accuracy, and of the questions from then on. [0.1 without gold images, "
             "otherwise 0; at most 500; the questions stay as they are]",
         ),
     ] = None,
-    max_megapixels: Annotated[float, typer.Option(min=0, help="Larger images are left out.")] = 50,
+    max_megapixels: Annotated[float, typer.Option(min=0, callback=finite, help="Larger images are left out.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Add images to a project. Identical files are stored once; what cannot be read is left out and listed."""

@@ -12,6 +12,7 @@ from labeler.cli.base import (
     ProjectFolder,
     app,
     count,
+    finite,
     known_acquisition,
     label_counts,
     print_json,
@@ -38,7 +39,10 @@ def generate(
     temperature: Annotated[
         float,
         typer.Option(
-            min=0, max=2, help="Spread: 1 as varied as the class, 0.8 purer and more alike, 0 its typical images."
+            min=0,
+            max=2,
+            callback=finite,
+            help="Spread: 1 as varied as the class, 0.8 purer and more alike, 0 its typical images.",
         ),
     ] = 1.0,
     rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
@@ -121,7 +125,7 @@ def simulate(
     rng_seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each.")] = "0",
     seconds_per_label: Annotated[
         float | None,
-        typer.Option(min=0, help="Run in real time against a real server, with this pace."),
+        typer.Option(min=0, callback=finite, help="Run in real time against a real server, with this pace."),
     ] = None,
     flip: Flip = None,
     as_json: AsJson = False,
