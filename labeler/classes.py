@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from storage import Class, Guideline, Store
-from storage.classes import short, shown
+from storage.classes import composed, short, shown
 
 Names = Sequence[str | int]
 
@@ -92,7 +92,7 @@ class Classes:
             return int(which)
         every = self._store.classes(archived=True)
         among = among or sorted(every, key=lambda one: (one.archived, -one.id))
-        found = next((one.id for one in among if one.name == which), None)
+        found = next((one.id for one in among if composed(one.name) == composed(which)), None)
         if found is None:
             names = ", ".join(short(one.name) for one in every)
             raise KeyError(f"There is no class {shown(which)}; the classes are {names}.")

@@ -14,7 +14,7 @@ import numpy as np
 
 from labeler.control import control_of
 from storage import Import, NewEvent, NewSample, Store
-from storage.classes import clean_class_name, shown
+from storage.classes import clean_class_name, composed, shown
 from storage.images import clear_incoming, decode, keep_original, keep_pack, sha256_of_row
 from storage.importers import ArraySource, Item, Source, open_source, printable
 from storage.samples import CHUNK, PAUSE_SECONDS, chunks
@@ -277,8 +277,9 @@ def class_ids_for(source: Source, part: str, store: Store) -> dict[str, int]:
     """
     labels = in_order({item.label for item in source.items(part) if item.label is not None}, source.classes)
     classes = store.classes()
-    known = {one.name: one.id for one in store.classes(archived=True) if not one.archived}
-    if isinstance(source, ArraySource) and source.classes is None and classes and not known.keys() & set(labels):
+    known = {composed(one.name): one.id for one in store.classes(archived=True) if not one.archived}
+    has_their_names = not known.keys().isdisjoint(labels)
+    if isinstance(source, ArraySource) and source.classes is None and classes and not has_their_names:
         numbers = [int(label) for label in labels if label.isdecimal()]
         if len(numbers) == len(labels):
             if max(numbers, default=0) >= len(classes):

@@ -14,6 +14,7 @@ from labeler.picking import Pick, Picker
 from labeler.published import Published
 from labeler.reasons import why
 from storage import Event, NewEvent, Sample
+from storage.classes import composed
 
 if TYPE_CHECKING:
     from labeler.project import Project
@@ -199,8 +200,8 @@ class Loop:
         classes = self._store.classes()
         found = None
         if isinstance(cls, str):
-            every = self._store.classes(archived=True)
-            found = next((one.id for one in every if one.name == cls and not one.archived), None)
+            every = (one for one in self._store.classes(archived=True) if not one.archived)
+            found = next((one.id for one in every if composed(one.name) == composed(cls)), None)
         elif isinstance(cls, int | np.integer) and not isinstance(cls, bool) and 0 <= cls < len(classes):
             found = classes[cls].id
         if found is None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -260,9 +261,10 @@ class Model:
 
     def _index(self, label: int | str) -> int:
         if isinstance(label, str):
-            if label not in self.classes:
+            known = [unicodedata.normalize("NFC", name) for name in self.classes]
+            if (name := unicodedata.normalize("NFC", label)) not in known:
                 raise KeyError(f"no class {label!r}; the model knows {', '.join(self.classes)}")
-            return self.classes.index(label)
+            return known.index(name)
         if not isinstance(label, int | np.integer):
             raise ValueError(f"a class is its name or its number, not {label!r}")
         if not 0 <= label < len(self.classes):

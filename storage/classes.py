@@ -100,15 +100,20 @@ def clean_class_names(names: Sequence[str]) -> list[str]:
     return cleaned
 
 
+def composed(name: str) -> str:
+    """A name as it is compared: in Unicode's composed form, whatever form a system or a person wrote it in."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _must_be_different(names: Sequence[str]) -> None:
-    for name, n in Counter(names).items():
+    for name, n in Counter(map(composed, names)).items():
         if n > 1:
             raise ValueError(f"The class {shown(name)} is there twice. Give every class its own name.")
 
 
 def clean_class_name(name: str) -> str:
     """The name as stored: without outer blanks, in Unicode's composed form. ValueError for one that will not do."""
-    cleaned = unicodedata.normalize("NFC", name).strip()
+    cleaned = composed(name).strip()
     if not cleaned:
         raise ValueError("A class name is empty. Give every class a name.")
     if len(cleaned) > LONGEST:
@@ -154,7 +159,8 @@ def add(
 ) -> list[Class]:
     """New classes inside a writing transaction; `came_from`: the one that they are split off."""
     cleaned = clean_class_names(names)
-    _must_be_different([*db.scalars(select(classes.c.name).where(classes.c.archived_at.is_(None))), *cleaned])
+    taken = set(map(composed, db.scalars(select(classes.c.name).where(classes.c.archived_at.is_(None)))))
+    _must_be_different([*taken, *cleaned])
     first = int(db.scalar(select(func.coalesce(func.max(classes.c.position) + 1, 0))) or 0)
     used = set(db.scalars(select(classes.c.key).where(classes.c.archived_at.is_(None))))
     keys = deal_keys(cleaned, used)  # a merged class keeps its key, to have it back

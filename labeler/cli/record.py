@@ -53,12 +53,17 @@ def log(
     Changes of classes are among it, unless it is the log of one image.
     """
     from labeler import Project
+    from storage.classes import composed
 
     with Project.open(project) as p:
         sample_ids = None if sample is None else ids_of(p.store, sample)
-        if annotator is not None and annotator not in (known := p.store.annotators()):
-            labeled = f"there are {', '.join(known)}" if known else "nobody has labeled there yet"
-            raise KeyError(f"No annotator {annotator!r} in {project}; {labeled}.")
+        if annotator is not None:
+            known = p.store.annotators()
+            same = [one for one in known if composed(one) == composed(annotator)]
+            if not same:
+                labeled = f"there are {', '.join(known)}" if known else "nobody has labeled there yet"
+                raise KeyError(f"No annotator {annotator!r} in {project}; {labeled}.")
+            annotator = annotator if annotator in same else same[0]
         names = {one.id: one.name for one in p.store.classes(archived=True)}
         most = limit if as_json else (limit or SHOWN) + 1
         entries = p.store.history(sample_ids, annotator, since, most)

@@ -53,17 +53,18 @@ def generate(
     Each file and manifest.json say that a model drew them: an import refuses them.
     """
     from labeler import Project
-    from storage.classes import short, shown
+    from storage.classes import composed, short, shown
     from storage.synthetic import Origin
 
     if (class_ is None) == (between is None):
         raise typer.BadParameter("say what to draw: either --class NAME or --between NAME NAME")
     drawn = [class_] if class_ is not None else list(between or ())
     with Project.open(project) as p:
-        names = [c.name for c in p.store.classes()]
-        unknown = next((name for name in drawn if name not in names), None)
+        names = {composed(c.name): c.name for c in p.store.classes()}
+        unknown = next((name for name in drawn if composed(name) not in names), None)
         if unknown is not None:
-            raise KeyError(f"No class {shown(unknown)} in {project}; it has {', '.join(map(short, names))}.")
+            raise KeyError(f"No class {shown(unknown)} in {project}; it has {', '.join(map(short, names.values()))}.")
+        drawn = [names[composed(name)] for name in drawn]
         published = p.published()
         if published is None:
             raise ValueError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from storage.classes import composed
 from storage.images import without_colour
 from storage.importers.source import Item, must_be_part
 
@@ -23,7 +24,7 @@ class ArraySource:
 
     def __init__(self, kind: str, parts: dict[str, ArrayPart], classes: list[str] | None, name: str) -> None:
         self.kind = kind
-        self.classes = classes
+        self.classes = None if classes is None else [composed(name) for name in classes]
         self.parts = {part: found.n for part, found in parts.items()}
         self._parts = parts
         self._name = name
@@ -135,7 +136,7 @@ def label_names(labels: np.ndarray, classes: list[str] | None) -> list[str | Non
     labels = labels.reshape(-1)
     if labels.dtype.kind in "US":
         texts = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
-        return [str(text) or None for text in texts]
+        return [composed(str(text)) or None for text in texts]
     if labels.dtype.kind not in "iufb" or not np.array_equal(labels, np.rint(labels)):
         raise ValueError(f"Labels are class names or whole numbers; these are {labels.dtype}.")
     numbers = [int(number) for number in labels]

@@ -2,12 +2,12 @@
 
 import json
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from storage.classes import composed
 from storage.images import decode
 from storage.importers.source import Item, must_be_part
 from storage.synthetic import MANIFEST, WHY, is_synthetic, must_be_real
@@ -74,7 +74,7 @@ class FolderSource:
         inside = path.relative_to(self._roots[part]).parts
         if len(inside) < 2:
             return None
-        folder = unicodedata.normalize("NFC", printable(Path(inside[0])))
+        folder = composed(printable(Path(inside[0])))
         return self._names[part].get(folder, folder)
 
 
@@ -85,7 +85,7 @@ def _parts(path: Path) -> dict[str, Path]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}. Give yourself the right to it.") from error
     names = {entry.name for entry in entries}
-    are_classes = names & _class_names(path).keys()
+    are_classes = names & _class_names(path).keys()  # all of PARTS are ASCII
     if "train" in names and len(names) > 1 and names <= {*PARTS} - are_classes and all(one.is_dir() for one in entries):
         return {name: path / name for name in PARTS if name in names}
     return {"all": path}
@@ -95,7 +95,8 @@ def _class_names(root: Path) -> dict[str, str]:
     """Folder -> class name from the classes.json of our own export, whose folder names are safe but not the same."""
     try:
         listed = json.loads((root / "classes.json").read_text("utf-8"))
-        return {str(one["folder"]): str(one["name"]) for one in listed["classes"] if one["folder"] is not None}
+        named = [(one["folder"], one["name"]) for one in listed["classes"] if one["folder"] is not None]
+        return {composed(str(folder)): composed(str(name)) for folder, name in named}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
