@@ -14,6 +14,7 @@ from labeler.narrowing import Narrowings
 from labeler.orders import Orders
 from labeler.published import Published, newest
 from storage import Overlap, Store
+from storage.dialects import is_on_server
 
 if TYPE_CHECKING:
     from labeler.imports import ImportReport
@@ -161,7 +162,7 @@ def place_of(folder: Path) -> Path | str:
 
 def must_be_server(database: str) -> None:
     """The URL itself is not shown: there may be a password in it."""
-    if not re.match(r"postgres(ql)?(\+\w+)?://", database):
+    if not is_on_server(database):
         raise ValueError("The database of a team is on PostgreSQL: postgresql+psycopg://USER@HOST/DATABASE.")
 
 

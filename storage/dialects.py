@@ -20,6 +20,7 @@ from sqlalchemy.sql.functions import FunctionElement
 __all__ = ["Dialect", "Progress", "dialect_of", "given", "in_lists", "insert", "listed", "values_of"]
 
 BATCH = 5_000  # rows
+ON_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")  # and not with another driver
 Progress = Callable[[int, int], None]  # done, in all
 
 
@@ -77,11 +78,8 @@ def dialect_of(database: Path | str, name: str = "") -> Dialect:
     """By a path or a URL. `name`: what a place of its own is called after where the URL says no more than a server."""
     if isinstance(database, Path) or "://" not in database:
         return _sqlite(Path(database))
-    try:
-        url = make_url(database)
-    except (ArgumentError, ValueError):  # its text would show the URL, password and all
-        raise ValueError("That is no URL of a database. Write postgresql+psycopg://user@host/database.") from None
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+    url = _url(database)
+    if url.drivername in ON_POSTGRESQL:
         from storage.postgresql import PostgreSQL
 
         return PostgreSQL(url, name)
@@ -91,6 +89,18 @@ def dialect_of(database: Path | str, name: str = "") -> Dialect:
             "Give the path of a labels.db, or postgresql+psycopg://user@host/database."
         )
     return _sqlite(Path(url.database))
+
+
+def is_on_server(database: str) -> bool:
+    """Whether a URL is one of a PostgreSQL database. ValueError for what is none of any."""
+    return _url(database).drivername in ON_POSTGRESQL
+
+
+def _url(database: str) -> sa.URL:
+    try:
+        return make_url(database)
+    except (ArgumentError, ValueError):  # its text would show the URL, password and all
+        raise ValueError("That is no URL of a database. Write postgresql+psycopg://user@host/database.") from None
 
 
 def _sqlite(path: Path) -> Dialect:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +17,7 @@ from model import ACQUISITIONS
 if TYPE_CHECKING:
     from labeler.moments import At
 
+T = TypeVar("T")
 SHOWN = 20  # files that an import or an export lists
 HOW_CHOSEN = f"How the next image is chosen: {', '.join(ACQUISITIONS[:-1])} or {ACQUISITIONS[-1]}."
 
@@ -87,6 +88,14 @@ def finite(value: float | None) -> float | None:
 def known_acquisition(name: str | None) -> None:
     if name is not None and name not in ACQUISITIONS:
         raise typer.BadParameter(f"no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
+
+
+def usable(check: Callable[[], T]) -> T:
+    """What `check` gives. What is wrong whatever the project holds is wrong usage."""
+    try:
+        return check()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def seeds_of(text: str) -> list[int]:

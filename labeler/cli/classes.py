@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, usable
 from labeler.terminal import tell
 
 if TYPE_CHECKING:
@@ -268,14 +268,6 @@ def lines_of(file: Path | None) -> list[int | str]:
     assert file is not None
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     return [int(line) if line.isdecimal() else line for line in lines if line]
-
-
-def usable(check: Callable[[], object]) -> None:
-    """What is wrong whatever the project holds is wrong usage."""
-    try:
-        check()
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 @contextmanager

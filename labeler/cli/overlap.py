@@ -36,7 +36,7 @@ def overlap(
     with Project.open(project) as p:
         held = p.store.overlap()
         if share is None and times is not None and not held.share:
-            raise typer.BadParameter("say of which share of the images: --share 0.2")
+            raise ValueError("Nothing is asked of several people yet. Say which share of the images: --share 0.2")
         with progress("Settling what was answered") as bar:
             if off:
                 p.set_overlap(0, 1, annotator, bar)

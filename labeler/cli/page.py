@@ -49,6 +49,8 @@ def serve(
 ) -> None:
     """Open the page, and train the model beside it. Ctrl-C ends both."""
     known_acquisition(acquisition)
+    if not host:
+        raise typer.BadParameter("--host is empty: 127.0.0.1 is this machine alone, 0.0.0.0 all that reach it")
     run_server(
         project,
         host=host,

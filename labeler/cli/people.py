@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, typed
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, typed, usable
 from labeler.terminal import tell
 
 if TYPE_CHECKING:
@@ -113,10 +113,7 @@ def enable(project: ProjectFolder, name: Name) -> None:
 def _name(typed: str) -> str:
     from labeler.accounts import annotator_name
 
-    try:
-        return annotator_name(typed)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    return usable(lambda: annotator_name(typed))
 
 
 def _must_be_known(account: "Account | None", name: str) -> None:

@@ -20,6 +20,7 @@ from labeler.cli.base import (
     print_json,
     progress,
     typed,
+    usable,
 )
 from labeler.terminal import tell
 
@@ -53,16 +54,15 @@ def new(
     ] = None,
 ) -> None:
     """Make an empty project with these classes."""
-    from labeler import Project
+    from labeler.project import Project, must_be_server
     from storage.classes import alike, clean_class_names, shown
 
     names = [*(classes.split(",") if classes is not None else []), *(class_ or [])]
     if not names:
         raise typer.BadParameter("say which classes there are: --classes rose,tulip,daisy")
-    try:
-        clean_class_names(names)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    usable(lambda: clean_class_names(names))
+    if database is not None:
+        usable(lambda: must_be_server(database))
     with Project.create(project, names, database) as p:
         p.store.set_setting("flip", flip)
         without = sum(not c.key for c in p.store.classes())
@@ -114,6 +114,8 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add images to a project. Identical files are stored once; what cannot be read is left out and listed."""
+    if labels and gold:
+        raise typer.BadParameter("--labels gives labels to learn from, --gold images to test with: choose one")
     from labeler import Project
 
     with Project.open(project) as p, progress(f"Importing {source}") as bar:

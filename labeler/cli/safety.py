@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, progress, typed
+from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, progress, typed, usable
 from labeler.cli.projects import print_some
 from labeler.terminal import tell
 
@@ -52,7 +52,10 @@ def restore(
 ) -> None:
     """Make a project of a backup, in a new folder. Every file is compared with what was backed up."""
     from labeler.backup import restore as bring_back
+    from labeler.project import must_be_server
 
+    if database is not None:
+        usable(lambda: must_be_server(database))
     with progress(f"Reading {out}") as bar:
         copied = bring_back(out, folder, bar, database)
     gone = [file for file in copied.by_path if not Path(file).is_file()]
