@@ -110,7 +110,7 @@ def read_image(project_folder: Path, sample: Sample) -> np.ndarray:
     if sample.row is not None:
         row = np.array(pack(str(path))[sample.row])
         return row if row.ndim > 1 else plot(row, scale_of_file(str(path)))
-    return decode(path.read_bytes(), max(DEFAULT_MEGAPIXELS, sample.width * sample.height / 1e6))[0]
+    return decode(path.read_bytes(), _most_megapixels(sample))[0]
 
 
 def is_as_imported(project_folder: Path, sample: Sample) -> bool:
@@ -126,18 +126,40 @@ def encoded(project_folder: Path, sample: Sample) -> tuple[bytes, str]:
     path = Path(project_folder) / sample.file
     if sample.row is None:
         data = path.read_bytes()
-        media_type = _browser_type(data)
+        media_type = _browser_type(data, sample)
         if media_type is not None:
             return data, media_type
     return as_png(read_image(project_folder, sample)), "image/png"
 
 
-def _browser_type(data: bytes) -> str | None:
+def _browser_type(data: bytes, sample: Sample) -> str | None:
     """None for what browsers do not show, or would show moving while the model sees the first frame."""
-    with Image.open(io.BytesIO(data)) as image:
+    with _opened(data, sample) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             return None
         return BROWSER_TYPES.get(image.format or "")
+
+
+def fitting_suffix(data: bytes, sample: Sample, suffix: str) -> str:
+    """For a file with these bytes: this suffix where it is one of their format, else the usual one, '' for none."""
+    try:
+        with _opened(data, sample) as image:
+            format_ = image.format or ""
+    except Image.UnidentifiedImageError:  # it was imported where Pillow could read it
+        return suffix
+    fits = Image.registered_extensions().get(suffix) == format_
+    return suffix if fits else SUFFIXES.get(format_, "")
+
+
+def _opened(data: bytes, sample: Sample) -> Image.Image:
+    """An original, of which Pillow reads no more than the header yet."""
+    _raise_pillow_limit(_most_megapixels(sample))
+    return Image.open(io.BytesIO(data))
+
+
+def _most_megapixels(sample: Sample) -> float:
+    """Of an original: as many as were let in when it was imported."""
+    return max(DEFAULT_MEGAPIXELS, sample.width * sample.height / 1e6)
 
 
 def as_png(image: np.ndarray) -> bytes:

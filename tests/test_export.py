@@ -245,6 +245,27 @@ def test_formats_that_training_code_does_not_read_are_written_as_png(tmp_path: P
     assert np.array_equal(np.asarray(Image.open(written[1])), images(1)[0])
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_file_leaves_under_a_suffix_that_fits_its_bytes(tmp_path: Path, copy: bool) -> None:
+    formats = {"a.jpg": "GIF", "b.jpg": "PNG", "c.png": "JPEG", "d.jpeg": "JPEG", "e.pgm": "PPM", "f.jpg": "PPM",
+               "g": "PNG", "h.tiff": "TIFF", "i.JPG": "JPEG", "j.mpo": "MPO"}  # fmt: skip
+    (tmp_path / "source").mkdir()
+    for (name, format_), image in zip(formats.items(), images(len(formats)), strict=True):
+        Image.fromarray(image).save(tmp_path / "source" / name, format=format_)
+    with Project.create(tmp_path / "p", ["cat"]) as p:
+        assert p.import_(tmp_path / "source", measure_share=0, copy=copy).rejected == []
+        p.loop("ann").answer_many(dict.fromkeys(p.store.sample_ids().tolist(), "cat"))
+        export(p.store, p.folder, tmp_path / "out", "folder")
+    written = sorted(path.name for path in (tmp_path / "out" / "cat").iterdir())
+    names = ["a.png", "b.png", "c.jpg", "d.jpg" if copy else "d.jpeg", "e.pgm", "f.png", "g.png",
+             "h.tif" if copy else "h.tiff", "i.jpg", "j.jpg"]  # fmt: skip
+    assert written == names
+    for name in names:
+        with Image.open(tmp_path / "out" / "cat" / name) as image:
+            told = Image.registered_extensions()[Path(name).suffix]
+            assert image.format in (told, "MPO" if name == "j.jpg" else told)
+
+
 def test_images_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     for folder, image in zip(("a", "b", "c"), images(3), strict=True):
         (tmp_path / "source" / folder).mkdir(parents=True)

@@ -237,6 +237,16 @@ def test_a_browser_gets_the_original_bytes_where_it_can_show_them(
     assert (data == original) == (media_type is not None)
 
 
+def test_an_image_that_a_larger_limit_let_in_is_shown_by_another_process_too(
+    empty: Project, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = save(source / "a.png", gray(1, 40, 50)).read_bytes()
+    empty.import_(source)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)  # what Pillow begins with, for images above 89 megapixels
+    monkeypatch.setattr("storage.images.DEFAULT_MEGAPIXELS", 0.001)
+    assert encoded(empty.folder, empty.store.samples()[0]) == (original, "image/png")
+
+
 def test_what_an_image_is_follows_from_its_bytes_and_not_from_its_name(empty: Project, source: Path) -> None:
     save(source / "really.jpg", gray(1), format="PNG")
     save(source / "none", gray(2), format="PNG")

@@ -16,7 +16,7 @@ import numpy as np
 
 from storage.exporters.names import Names
 from storage.exporters.rows import COLUMNS, Row, whole_file, write_csv
-from storage.images import as_npy, as_png, pack, read_image, sha256_of_row
+from storage.images import as_npy, as_png, fitting_suffix, pack, read_image, sha256_of_row
 from storage.values import Class, Sample
 
 READ_BY_TRAINING_CODE = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
@@ -117,8 +117,9 @@ def _file(folder: Path, sample: Sample) -> tuple[str, bytes]:
     data = original.read_bytes()
     if hashlib.sha256(data).hexdigest() != sample.sha256:
         raise Unlike
-    if original.suffix.lower() in READ_BY_TRAINING_CODE:
-        return original.suffix.lower(), data
+    suffix = fitting_suffix(data, sample, original.suffix.lower())
+    if suffix in READ_BY_TRAINING_CODE:
+        return suffix, data
     return ".png", as_png(read_image(folder, sample))
 
 
