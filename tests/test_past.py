@@ -577,6 +577,20 @@ def test_the_log_has_the_changes_of_classes_where_they_happened(
     assert (row["class"], row["came_from"], row["group_id"], row["after_event_id"]) == ("kitten", "tom", group_id, 3)
 
 
+def test_the_log_has_classes_that_were_added_before_the_first_label_but_those_that_it_began_with(
+    project: Project, image_folder: Path, labeler: Callable[..., Ended]
+) -> None:
+    assert labeler("log", project.folder).out == "Nothing was recorded yet.\n"
+    labeler("classes", "add", project.folder, "owl", "--annotator", "ann")
+    (image_folder / "cat").rename(image_folder / "tiger")
+    project.import_(image_folder, labels=True)
+    lines = [line.split("  ", 1)[1] for line in labeler("log", project.folder).out.splitlines()]
+    assert [line for line in lines if not line.startswith("#")] == ["class add  tiger", "ann  class add  owl"]
+    with Project.create(project.folder.parent / "without", []) as p:
+        p.classes.add(["owl"], "ann")
+        assert "  ann  class add  owl" in labeler("log", p.folder).out
+
+
 def test_a_split_is_undone_by_its_group_and_its_empty_class_archived(
     project: Project, labeler: Callable[..., Ended]
 ) -> None:

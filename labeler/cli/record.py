@@ -109,8 +109,11 @@ def undo(
 
 
 def changes_by(store: "Store", annotator: str | None, since: float | None) -> "list[Change]":
-    """Changes of classes, guidelines and the overlap, newest first. What a project began with is none."""
-    of_classes = [e for e in store.class_events() if (e.kind, e.after_event_id) != ("add", 0)]
+    """Changes of classes, guidelines and the overlap, newest first. What a project began with is none: the classes
+    that it was made with, those of before there were such events, and those whose events are lost (without a group)."""
+    of_classes = store.class_events()
+    began = {None} | {e.group_id for e in of_classes[:1] if e.annotator is None}
+    of_classes = [e for e in of_classes if (e.kind, e.after_event_id) != ("add", 0) or e.group_id not in began]
     changes: list[Change] = [*of_classes, *store.guideline_events(), *store.overlap_events()]
     changes.sort(key=lambda change: (change.after_event_id, change.time))
     return [e for e in reversed(changes) if annotator in (None, e.annotator) and e.time >= (since or 0)]
