@@ -110,7 +110,7 @@ def plot(path: Path, rows: Sequence[dict[str, Any]], floor: dict[str, float]) ->
             axes.plot(x, y, marker="o", markersize=3, label=f"seed {rng_seed}")
         if column == "generated_accuracy":
             axes.axhline(floor[column], color="gray", linestyle=":", label="real images")
-        axes.set(title=title, xlabel="labels", xscale="symlog")
+        axes.set(title=title, xlabel="labels")
         axes.set_xscale("symlog", linthresh=10)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")

@@ -36,6 +36,11 @@ class AccountTables(Database):
             row = _row(db, name)
         return None if row is None or row.password_hash is None else _account(row)
 
+    def must_have_account(self, name: str) -> None:
+        """KeyError for an unknown name."""
+        with self._reading() as db:
+            _known(db, name)
+
     def accounts(self) -> list[Account]:
         """In the order in which their names came to the project."""
         query = select(*(annotators.c[name] for name in NAMES)).where(annotators.c.password_hash.is_not(None))

@@ -2,15 +2,12 @@
 
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from labeler.cli.base import AsJson, ProjectFolder, app, count, print_json, typed, usable
 from labeler.terminal import tell
-
-if TYPE_CHECKING:
-    from storage import Account
 
 
 class Role(StrEnum):
@@ -73,7 +70,7 @@ def password(project: ProjectFolder, name: Name, password_stdin: FromStdin = Fal
 
     name = _name(name)
     with Project.open(project) as p:
-        _must_be_known(p.store.account(name), name)
+        p.store.must_have_account(name)  # before a password is asked for
         p.store.change_account(name, password_hash=hashed(_password(password_stdin), name))
     tell(f"{name} has a new password.")
 
@@ -114,11 +111,6 @@ def _name(typed: str) -> str:
     from labeler.accounts import annotator_name
 
     return usable(lambda: annotator_name(typed))
-
-
-def _must_be_known(account: "Account | None", name: str) -> None:
-    if account is None:
-        raise KeyError(f"There is no account {name!r}. 'labeler user list' shows them.")
 
 
 def _password(from_stdin: bool) -> str:

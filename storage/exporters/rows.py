@@ -38,21 +38,24 @@ def decided(store: Store, at: int, classes: Sequence[Class]) -> Iterator[Row]:
     A label of a merged class is one of the class it was merged into; one of an archived class has that for a status.
     `classes`: all there are. Read while they are written, so that a million rows take no more memory than a thousand.
     """
-    by_id = {one.id: one for one in classes}
-    counts_as = {class_id: by_id[root] for class_id, root in roots_of(classes).items()}
-    for sample, event in store.decisions(at):
-        if sample.split != "gold":
-            yield sample, _row(sample, event, counts_as[event.class_id] if event.class_id is not None else None)
+    for sample, _, row in _rows(store.decisions(at), classes):
+        yield sample, row
 
 
 def annotated(store: Store, at: int, classes: Sequence[Class]) -> Iterator[Row]:
     """Each person's newest answer to each sample, as `decided` has the one of all of them, and whether a review."""
+    for sample, event, row in _rows(store.annotations(at), classes):
+        yield sample, {**row, "review": int(event.review)}
+
+
+def _rows(
+    answers: Iterable[tuple[Sample, Event]], classes: Sequence[Class]
+) -> Iterator[tuple[Sample, Event, dict[str, Any]]]:
     by_id = {one.id: one for one in classes}
     counts_as = {class_id: by_id[root] for class_id, root in roots_of(classes).items()}
-    for sample, event in store.annotations(at):
+    for sample, event in answers:
         if sample.split != "gold":
-            one = counts_as[event.class_id] if event.class_id is not None else None
-            yield sample, {**_row(sample, event, one), "review": int(event.review)}
+            yield sample, event, _row(sample, event, None if event.class_id is None else counts_as[event.class_id])
 
 
 def _row(sample: Sample, event: Event, one: Class | None) -> dict[str, Any]:
