@@ -22,7 +22,7 @@ demo: install
 	$(BIN)/labeler demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The record against plain models of it, with ten times as many random sequences; a quarter of an hour.
 test-deep: install

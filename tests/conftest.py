@@ -63,6 +63,14 @@ def postgresql() -> "Iterator[Server]":
         yield found
 
 
+LONG = ("test_bench_crash", "test_bench_leases", "test_serve", "test_full_disk", "test_overlap_model", "test_sitting")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests that take long come first: at the end the other worker would wait for them."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 DATABASES = ["sqlite", "postgresql"]
 
 

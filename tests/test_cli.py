@@ -455,7 +455,7 @@ def test_names_of_files_and_people_give_a_terminal_no_commands(tmp_path: Path, l
 
 
 def test_the_help_of_regimes_says_that_supervised_takes_other_steps(labeler: Command) -> None:
-    assert "`supervised` is trained until its loss is flat" in " ".join(labeler("regimes", "--help").out.split())
+    assert "`supervised` takes as many as follow the warm-up" in " ".join(labeler("regimes", "--help").out.split())
 
 
 def test_simulate_without_true_labels_says_what_it_needs(

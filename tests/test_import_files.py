@@ -502,3 +502,4 @@ with Project.open(sys.argv[1]) as p:
     assert empty.store.counts()["samples"] == 10_001
     assert len(waited) > 5
     assert np.median(waited) < 0.25
+    assert np.quantile(waited, 0.9) < 1

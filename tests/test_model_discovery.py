@@ -56,7 +56,7 @@ def test_digits_that_nobody_named_are_found_and_told_apart_on_held_out_images(th
     swapped = np.array([-1, 1, 0])[true]
     assert max((which == straight).mean(), (which == swapped).mean()) > 0.9
     right = which == (straight if (which == straight).mean() > (which == swapped).mean() else swapped)
-    assert sure[right].mean() > sure.mean() - 1e-6
+    assert right.all() or sure[right].mean() > sure[~right].mean()
 
 
 def test_the_published_model_has_the_spare_columns_and_counts_only_labels_of_people(three):

@@ -64,6 +64,7 @@ def test_with_hints_each_class_shows_this_image_drawn_as_it(project: Project, vi
 
     page.keyboard.press("m")
     expect(page.locator(SKETCH)).to_have_count(10, timeout=30_000)
+    assert asked
     for class_id in (3, 5, 1):
         assert drawn(page, class_id) == pytest.approx(expected(project, on_screen(page), class_id), abs=1)
     canvas = page.locator(".class[data-class-id='3'] .sketch")

@@ -72,11 +72,14 @@ def test_a_page_with_nothing_to_show_asks_gently(tmp_path: Path, browser: Browse
         for _ in range(3):
             press(page, "1")
         expect(page.locator(".stage-message")).to_contain_text("Everything is answered")
+        times = []
         for away in (False, True):
             page.context.set_offline(away)
             asked.clear()
             page.wait_for_timeout(3000)
-            assert len(asked) <= 4
+            times.append(len(asked))
+        assert max(times) <= 4
+        assert sum(times) >= 1
         visit.close()
 
 

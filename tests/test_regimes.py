@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,38 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def judge_in(cache: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield
+
+
 @pytest.fixture
-def source(tmp_path: Path, cache: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(tmp_path: Path, digits: Digits) -> Path:
+    return made(tmp_path / "digits.npz", digits)
+
+
+def made(path: Path, digits: Digits) -> Path:
     """120 training and 60 test digits."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     images, labels = digits
-    path = tmp_path / "digits.npz"
     np.savez(path, xtr=images[:120], ytr=labels[:120], xte=images[120:180], yte=labels[120:180])
     return path
+
+
+@pytest.fixture(scope="module")
+def whole(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Folder and report of a run that was not cut. To be read alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder / "out", run(made(folder / "digits.npz", digits), folder / "out")
+
+
+@pytest.fixture(scope="module")
+def thirty(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run with 30 labels, to be copied."""
+    folder = tmp_path_factory.mktemp("thirty")
+    run(made(folder / "digits.npz", digits), folder / "out", (30,))
+    return folder / "out"
 
 
 def run(source: Path, out: Path, labels: tuple[int | None, ...] = (0, 30, None), **how: Any) -> dict[str, Any]:
@@ -52,10 +77,9 @@ def without(rows: list[dict[str, str]], *names: str) -> list[dict[str, str]]:
 
 
 def test_every_number_of_labels_has_a_row_for_each_method_and_models_that_give_its_figures(
-    source: Path, tmp_path: Path, digits: Digits
+    whole: tuple[Path, dict[str, Any]], digits: Digits
 ) -> None:
-    out = tmp_path / "out"
-    report = run(source, out)
+    out, report = whole
     rows = stored(out)
     assert tuple(rows[0]) == COLUMNS
     assert [(r["labels"], r["method"]) for r in rows] == [
@@ -98,9 +122,10 @@ def test_the_labels_are_drawn_at_random_the_few_among_the_many(source: Path, tmp
     np.testing.assert_allclose(found.predict_proba(images), expected.predict_proba(images), atol=1e-5)
 
 
-def test_a_cut_run_goes_on_where_it_stopped_and_ends_as_one_that_was_not_cut(source: Path, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run(source, whole)
+def test_a_cut_run_goes_on_where_it_stopped_and_ends_as_one_that_was_not_cut(
+    whole: tuple[Path, dict[str, Any]], source: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
 
     def stop(done: int, total: int) -> None:
         if done > 0.55 * total:
@@ -117,22 +142,20 @@ def test_a_cut_run_goes_on_where_it_stopped_and_ends_as_one_that_was_not_cut(sou
     assert report["kept"] == len(before)
     after = stored(cut)
     assert [row for row in after if row in before] == before
-    assert without(after, "seconds") == without(stored(whole), "seconds")
+    assert without(after, "seconds") == without(stored(whole[0]), "seconds")
 
 
-def test_more_labels_and_seeds_join_the_rows_that_are_there(source: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run(source, out, (30,))
+def test_more_labels_and_seeds_join_the_rows_that_are_there(source: Path, thirty: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(thirty, tmp_path / "out")
     report = run(source, out, (20, 500), rng_seeds=(1,))
     assert [(r["rng_seed"], r["labels"]) for r in stored(out)] == [*[("0", "30")] * 3, *[("1", "20")] * 3]
     assert (report["kept"], report["too_many"]) == (3, [500])
 
 
 def test_runs_of_other_settings_are_neither_mixed_in_nor_overwritten(
-    source: Path, tmp_path: Path, digits: Digits
+    source: Path, thirty: Path, tmp_path: Path, digits: Digits
 ) -> None:
-    out = tmp_path / "out"
-    run(source, out, (30,))
+    out = shutil.copytree(thirty, tmp_path / "out")
     before = (out / "regimes.csv").read_text()
     for other in ({"steps": STEPS + 2}, {"flip": True}):
         with pytest.raises(ValueError, match=r"with other settings.*choose another --out"):
@@ -148,10 +171,9 @@ def test_runs_of_other_settings_are_neither_mixed_in_nor_overwritten(
 
 
 def test_a_change_of_our_recipe_asks_for_its_runs_alone(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, thirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    run(source, out, (30,))
+    out = shutil.copytree(thirty, tmp_path / "out")
     monkeypatch.setitem(PRESETS, "recipe", replace(PRESETS["recipe"], cycle=7))
     with pytest.raises(ValueError, match=r"holds 1 of 3 runs with other settings.*\(recipe; steps 24\)"):
         run(source, out, (30,))

@@ -1,14 +1,14 @@
-"""The main job from end to end: the demo as people start it, labels by keyboard, versions meanwhile, the export."""
+"""The main job from end to end: the demo with a quick learner, labels by keyboard, versions meanwhile, the export."""
 
 import csv
 from pathlib import Path
 
 import pytest
-from conftest import interrupt, start, wait_for
+from conftest import QUICK, interrupt, start, wait_for
 from pages import CHROMIUM, FLAGS, IMAGE, all_saved, press
 from playwright.sync_api import expect, sync_playwright
 
-from labeler import Project
+from labeler import Project, demo
 from labeler.__main__ import run
 
 KEYS = "1234567890"
@@ -17,6 +17,9 @@ KEYS = "1234567890"
 @pytest.mark.timeout(240)
 def test_sixty_labels_on_the_demo_are_recorded_learned_and_exported(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
+    demo.prepare(folder, "digits")
+    with Project.open(folder) as project:
+        project.store.set_setting("learner", QUICK)
     server = start("demo", "--dataset", "digits", "--no-browser", "--port", "0", "--dir", folder)
     assert server.stdout is not None
     url = next(word for word in server.stdout.readline().split() if word.startswith("http://"))
@@ -33,7 +36,6 @@ def test_sixty_labels_on_the_demo_are_recorded_learned_and_exported(tmp_path: Pa
                 wait_for(lambda: any(v.labels for v in project.store.versions()), 120)
             key = KEYS[(3 * i + i // 7) % 10]
             pressed.append((press(page, key), key))
-            page.wait_for_timeout(120)
         all_saved(page)
         browser.close()
 
