@@ -57,8 +57,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def markdown(report: dict[str, Any]) -> str:
     pace = (
-        f"{report['steps_per_label']} gradient steps for each label, from the 100th on ever fewer (as 1/labels), "
-        f"{report['settle_steps']} once the budget is spent"
+        f"{report['steps_per_label']} gradient steps for each label, from the {report['full_pace']}th on ever fewer "
+        f"(as 1/labels), {report['settle_steps']} once the budget is spent"
     )
     if report["seconds_per_label"] is not None:
         pace = f"in real time, a label every {report['seconds_per_label']:g} s, through the page's routes"

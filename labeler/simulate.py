@@ -30,7 +30,7 @@ from storage.importers import open_source
 from storage.processes import runs
 
 LOOKAHEAD = 2  # the image on screen and the next one, which a new ranking does not replace
-FULL_PACE = 100  # labels
+FULL_PACE = 60  # labels
 GENERATED = 500  # images of each class that the judge looks at
 
 Progress = Callable[[int, int], None]
@@ -41,11 +41,11 @@ class Pace:
     """Gradient steps in place of seconds."""
 
     warm_up_steps: int | None = None  # None: as many as for people
-    steps_per_label: int = 10  # up to label FULL_PACE; what two old cores take in about two seconds
+    steps_per_label: int = 15  # up to label FULL_PACE; what two cores take in two or three seconds
     settle_steps: int | None = None  # once the budget is spent; None: by the number of images, see settle_for()
 
     def steps_for(self, label: int) -> int:
-        """Steps after the label of this number, from 1: of a thousand labels the last ones get a tenth of the steps."""
+        """Steps after the label of this number, from 1: of a thousand the last ones get a fifteenth of the steps."""
         steps = round(self.steps_per_label * FULL_PACE / max(label, FULL_PACE))
         return min(self.steps_per_label, max(steps, 1))
 
@@ -163,6 +163,7 @@ def simulate(
         "lookahead": LOOKAHEAD,
         "seconds_per_label": seconds_per_label,
         "steps_per_label": pace.steps_per_label if seconds_per_label is None else None,
+        "full_pace": FULL_PACE if seconds_per_label is None else None,
         "settle_steps": pace.settle_steps if seconds_per_label is None else None,
         "test_images": len(bench.test_labels),
         "judge_test_accuracy": round(bench.judge_accuracy, 4),

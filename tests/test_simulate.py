@@ -20,8 +20,8 @@ QUICK = Pace(warm_up_steps=40, steps_per_label=3, settle_steps=20)
 
 def test_later_labels_get_steps_in_proportion_and_none_goes_without() -> None:
     steps = [Pace().steps_for(label) for label in range(1, 5001)]
-    assert steps[:100] == [10] * 100
-    assert abs(sum(steps[:1000]) / sum(1000 / max(label, 100) for label in range(1, 1001)) - 1) < 0.02
+    assert steps[:60] == [15] * 60
+    assert abs(sum(steps[:1000]) / sum(900 / max(label, 60) for label in range(1, 1001)) - 1) < 0.02
     assert steps[999:] == [1] * 4001
     assert Pace(steps_per_label=0).steps_for(500) == 0
 
@@ -111,7 +111,8 @@ def test_a_figure_that_no_seed_has_is_a_dash_in_the_curve():
     assert (points[0]["generated_frechet"], points[0]["test_elbo"]) == (None, [-3, -3, -3])
     report = {
         "source": "a", "acquisition": "random", "budget": 10, "rng_seeds": [0, 1], "flip": None, "lookahead": 2,
-        "seconds_per_label": None, "steps_per_label": 9, "settle_steps": 9, "test_images": 1, "wall_seconds": {},
+        "seconds_per_label": None, "steps_per_label": 9, "full_pace": 60, "settle_steps": 9,
+        "test_images": 1, "wall_seconds": {},
         "judge_test_accuracy": 1.0, "floor": {"generated_accuracy": 1.0, "generated_frechet": None}, "curve": points,
     }  # fmt: skip
     text = markdown(report)
