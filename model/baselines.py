@@ -15,7 +15,7 @@ from model.augment import augment
 from model.checkpoint import Model
 from model.device import best_device
 from model.features import Features, as_trained_on, to_unit
-from model.learner import Learner
+from model.learner import Learner, follow
 
 MIRRORED_EVERY = 300  # steps, as often as a learner builds a graph and asks which classes a mirrored image keeps
 # what labels_alone takes from the learner's settings, and how many of the steps are before it
@@ -62,16 +62,9 @@ def labels_alone(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        _follow(ema, vae, min(config.ema, step / (step + 9)))
+        follow(ema, vae, min(config.ema, step / (step + 9)))
         on_step(step, steps)
     return Model(ema, learner.mixtures, {"classes": list(classes), "labels": len(labels), "steps": steps})
-
-
-@torch.no_grad()
-def _follow(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    pairs = zip(ema.state_dict().values(), network.state_dict().values(), strict=True)
-    floats = [(a, b) for a, b in pairs if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
 
 
 def network_alone(learner: Learner, classes: Sequence[str]) -> Model:

@@ -95,9 +95,8 @@ class Model:
 
     def is_finite(self) -> bool:
         """Neither a weight nor a mixture holds a NaN or an infinity."""
-        return all(
-            bool(t.isfinite().all()) for t in [*self.vae.state_dict().values(), *self.mixtures.tensors().values()]
-        )
+        tensors = [*self.vae.state_dict().values(), *self.mixtures.tensors().values(), *(self.own_layer or ())]
+        return all(bool(t.isfinite().all()) for t in tensors)
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """float32 (N, C), rows sum to one."""

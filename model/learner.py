@@ -64,6 +64,14 @@ def _must_exist(labels: dict[int, int], n_images: int, n_classes: int) -> None:
             raise ValueError(f"the label of image {position} is {label!r}: classes are 0 to {n_classes - 1}")
 
 
+@torch.no_grad()
+def follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
+    """The running mean of a network's weights and statistics one step on."""
+    pairs = zip(mean.state_dict().values(), network.state_dict().values(), strict=True)
+    floats = [(a, b) for a, b in pairs if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
+
+
 class Learner:
     """images uint8 (N, S, S) or (N, S, S, 3), or vectors float (N, D); with a `vae` of one's own, whatever it takes.
 
@@ -415,11 +423,7 @@ class Learner:
 
     def _follow(self) -> None:
         """EMA weights and normalisation statistics one step on; faster in the first steps."""
-        decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            pairs = zip(self.ema.state_dict().values(), self.vae.state_dict().values(), strict=True)
-            floats = [(a, b) for a, b in pairs if a.is_floating_point()]
-            torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
+        follow(self.ema, self.vae, min(self.config.ema, (self.step + 1) / (self.step + 10)))
 
     # ---------- the neighbour graph ----------
     def build_graph(self) -> None:

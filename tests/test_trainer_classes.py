@@ -128,7 +128,8 @@ def test_training_goes_on_from_its_own_layer_and_not_from_the_one_that_was_publi
     project: Project, course: Course
 ) -> None:
     own = course.learning.learner.own_layer
-    published = load(course.learning.home / "model.safetensors")  # type: ignore[operator]
+    assert course.learning.home is not None
+    published = load(course.learning.home / "model.safetensors")
     assert not torch.allclose(published.vae.classifier.weight, own.weight, atol=1e-3)
     later = Learning(project)
     assert later.resume()

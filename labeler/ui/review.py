@@ -52,14 +52,15 @@ class Waiting:
     def count(self) -> int:
         store = self._desk.project.store
         with self._lock:
-            now = (
-                store.last_event_id(),
-                store.roots(),
-                store.overlap(),
-            )  # what people disagree about follows from these
-            if now != self._known and time.monotonic() - self._counted > COUNTED_EVERY:
-                self._found = len(store.review_ids())
-                self._known, self._counted = now, time.monotonic()
+            if time.monotonic() - self._counted > COUNTED_EVERY:
+                now = (
+                    store.last_event_id(),
+                    store.roots(),
+                    store.overlap(),
+                )  # what people disagree about follows from them
+                if now != self._known:
+                    self._found = len(store.review_ids())
+                    self._known, self._counted = now, time.monotonic()
             return self._found
 
     def is_now(self, n: int) -> None:
