@@ -20,7 +20,9 @@ class Lookout(threading.Thread):
     def __init__(self, store: Store, ended: threading.Event):
         super().__init__(name="lookout", daemon=True)
         self._store, self._ended = store, ended
-        self._changed = threading.Condition()
+        # An interrupt may fall between a Condition's taking of its lock and the block behind it: nobody gives it back.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._known = store.known()
         self.news = 0
 
@@ -48,13 +50,13 @@ class Lookout(threading.Thread):
 
     def tell(self) -> None:
         """Wake all who wait."""
-        with self._changed:
+        with self._lock:
             self.news += 1
             self._changed.notify_all()
 
     def wait(self, seen: int, seconds: float | None = None) -> None:
         """Sleep until `news` is no longer `seen`, so many seconds at most."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self.news != seen, seconds)
 
 

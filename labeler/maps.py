@@ -157,7 +157,9 @@ class Mapmaker:
         if self._process is None or self._draft is None:
             return
         self._process.kill()
-        self.wait()
+        self._process.wait()
+        if self._waits is not None:
+            self._waits.join(5)
         draft = self._draft
         self._clear()
         shutil.rmtree(draft, ignore_errors=True)

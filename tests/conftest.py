@@ -147,7 +147,8 @@ def labeler(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 
 def start(*args: object, unprivileged: bool = False) -> subprocess.Popen[str]:
     """Start a command in a process of its own; returns once Python is up, before the command has done anything."""
-    code = "import sys; from labeler.__main__ import main; print('up', flush=True); sys.exit(main())"
+    code = "import sys, faulthandler, signal; faulthandler.register(signal.SIGUSR1); "
+    code += "from labeler.__main__ import main; print('up', flush=True); sys.exit(main())"
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if unprivileged and os.geteuid() == 0 else []
     process = subprocess.Popen(
         [*without, sys.executable, "-P", "-c", code, *map(str, args)],
@@ -161,13 +162,15 @@ def start(*args: object, unprivileged: bool = False) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str], timeout: float = 60) -> Ended:
-    """Wait for a started command to end by itself."""
+    """Wait for a started command to end by itself. One that does not says where each of its threads stands."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(2)
         process.kill()
-        process.communicate()
-        raise
+        out, err = process.communicate()
+        raise AssertionError(f"It has not ended within {timeout} s. It said, and stands at:\n{out}\n{err}") from None
     return Ended(process.returncode, out, err)
 
 

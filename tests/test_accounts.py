@@ -1,13 +1,13 @@
 """Accounts: by command, in the record, over the routes. What each role may do is decided on the server."""
 
-import subprocess
+import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ended, end, server_url
+from conftest import Ended, server_url
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pages import IGNORE_UNCLOSED, build, collect_unclosed, small_project
@@ -348,21 +348,11 @@ def test_another_site_can_neither_sign_in_nor_label(client: TestClient) -> None:
 # ---------- commands ----------
 
 
-def user(*args: object, password: str | None = None) -> Ended:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "labeler", "user", *map(str, args)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(f"{password}\n" if password is not None else "")
-    process.stdin.flush()
-    return end(process)
+def test_accounts_by_command(project: Project, labeler: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    def user(*args: object, password: str = "") -> Ended:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
+        return labeler("user", *args)
 
-
-def test_accounts_by_command(project: Project) -> None:
     made = user("add", project.folder, "ada", "--role", "admin", "--password-stdin", password=PASSWORD)
     assert (made.code, "may sign in as admin" in made.out) == (0, True), made
     assert SignIns(project.store).sign_in("ada", PASSWORD, "here")[0].role == "admin"

@@ -92,6 +92,45 @@ def test_no_commit_is_missed_while_others_write_and_look(digit_project: Project)
     assert not lookout.is_alive()
 
 
+INTERRUPTED = """
+import signal, sys, threading
+from labeler.lookout import Lookout
+from storage import Store
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+def at_work():
+    while True:
+        sum(range(2000))
+
+signal.signal(signal.SIGALRM, interrupt)
+for _ in range(2):
+    threading.Thread(target=at_work, daemon=True).start()
+with Store.open(sys.argv[1]) as store:
+    for i in range(40):
+        lookout = Lookout(store, threading.Event())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.003 + 0.00007 * i)
+            while True:
+                lookout.tell()
+        except KeyboardInterrupt:
+            pass
+        other = threading.Thread(target=lookout.tell, daemon=True)
+        other.start()
+        other.join(10)
+        print("waits for ever" if other.is_alive() else "goes on", flush=True)
+        if other.is_alive():
+            break
+"""
+
+
+def test_an_interrupt_while_it_tells_leaves_the_others_able_to_hear(digit_project: Project) -> None:
+    command = [sys.executable, "-P", "-c", INTERRUPTED, str(str(digit_project.store.place))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["goes on"] * 40, done.stderr
+
+
 def test_a_heartbeat_is_no_news_but_events_images_classes_and_settings_are(
     digit_project: Project, digits: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:

@@ -39,14 +39,14 @@ def model_of(project: Project, shape: tuple[int, ...] = (1, 8, 8)) -> Model:
     return Model(vae, mixtures, {"classes": [str(i) for i in class_ids], "class_ids": class_ids})
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    with small_project(tmp_path / "project", n=20, classes=["a", "b", "c"]) as p:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with small_project(tmp_path_factory.mktemp("sketches") / "project", n=20, classes=["a", "b", "c"]) as p:
         publish_version(p, 1, model=model_of(p))
         yield p
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sketches(project: Project) -> Iterator[Sketches]:
     made = Sketches(project.folder)
     yield made
@@ -77,23 +77,6 @@ def test_what_cannot_be_drawn_is_none_and_the_next_one_is_drawn(project: Project
     assert pixels(sketches.ask(1, 5, [1, 2]).result(60)).shape == (8, 16)
 
 
-def test_a_process_that_was_killed_is_started_again_and_ends_with_the_page(
-    project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labeler.sketches, "RETRY", 0.0)
-    monkeypatch.delenv(SWITCH)
-    assert sketches.ask(1, 1, [1]).result(60)
-    assert sketches._process is not None
-    os.kill(sketches._process.pid, signal.SIGKILL)
-    wait_for(lambda: sketches._process.poll() is not None)
-    assert sketches.ask(1, 2, [1]).result(60) is None
-    assert sketches.ask(1, 2, [1]).result(60), "asked again, it is drawn"
-    process = sketches._process
-    assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0) or os.nice(0) > 9
-    sketches.close()
-    assert process.poll() is not None
-
-
 def test_an_end_of_the_page_waits_for_nothing_that_is_not_begun(project: Project) -> None:
     sketches = Sketches(project.folder)
     asked = [sketches.ask(1, sample_id, [1]) for sample_id in range(1, 9)]  # the process is still importing
@@ -121,6 +104,23 @@ def test_it_ends_when_nobody_asks_for_a_while(
     assert sketches.ask(1, 1, [1]).result(60)
     wait_for(lambda: sketches._process is None)
     assert sketches.ask(1, 2, [1]).result(60), "the next one starts it again"
+
+
+def test_a_process_that_was_killed_is_started_again_and_ends_with_the_page(
+    project: Project, sketches: Sketches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labeler.sketches, "RETRY", 0.0)
+    monkeypatch.delenv(SWITCH)
+    assert sketches.ask(1, 1, [1]).result(60)
+    assert sketches._process is not None
+    os.kill(sketches._process.pid, signal.SIGKILL)
+    wait_for(lambda: sketches._process.poll() is not None)
+    assert sketches.ask(1, 2, [1]).result(60) is None
+    assert sketches.ask(1, 2, [1]).result(60), "asked again, it is drawn"
+    process = sketches._process
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0) or os.nice(0) > 9
+    sketches.close()
+    assert process.poll() is not None
 
 
 def test_a_vector_is_drawn_as_the_plot_that_the_page_shows(tmp_path: Path) -> None:
