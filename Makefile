@@ -46,7 +46,8 @@ bench-learning: install
 bench-simulate: install
 	$(BIN)/labeler simulate $(FASHION_MNIST) --budget 100 --rng-seeds 0,1,2 --out runs/fashion-100
 
-# The long runs behind docs/model.md, hours on two cores; what docs/benchmarks holds is not done again. PARTS="curve ablation" for some.
+# The long runs behind docs/model.md, hours on two cores. Rows of today's recipe are not measured again; a table of an older one
+# stops the run until it is moved away. PARTS="curve ablation" for some.
 bench-model: install
 	PYTHONPATH=tests $(BIN)/python -P tests/bench_model.py $(FASHION_MNIST) $(PARTS)
 

@@ -16,38 +16,24 @@ from conftest import Ended, interrupt, wait_for
 from PIL import Image
 
 from labeler import Project
+from labeler.cli.base import ORDER
 from model import ACQUISITIONS
 
 Command = Callable[..., Ended]
 ROOT = Path(__file__).parent.parent
-COMMANDS = [
-    "classes",
-    "demo",
-    "new",
-    "import",
-    "serve",
-    "train",
-    "status",
-    "log",
-    "export",
-    "generate",
-    "simulate",
-    "regimes",
-    "check",
-    "backup",
-    "restore",
-]
 QUICK = {"warm_up_steps": 6, "settle_least": 20, "settle_most": 40, "batch": 32, "labeled_batch": 16}
 
 
 def test_the_help_names_every_command_and_each_has_an_example(labeler: Command) -> None:
     overview = labeler("--help")
     assert overview.code == 0
-    for command in COMMANDS:
+    for command in ORDER:
         assert f"\n  {command} " in overview.out
         ended = labeler(command, "--help")
         assert ended.code == 0
         assert f"Example: labeler {command} " in ended.out
+    listed = [line.split()[0] for line in overview.out.partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == ORDER, "a new command has a place in it"
 
 
 def test_the_help_imports_nothing_heavy() -> None:

@@ -1,6 +1,6 @@
 """The commands: parse, build, call, print. Heavy imports stay inside, so that `labeler --help` is quick."""
 
-from labeler.cli import (  # each registers its commands, in the order of the help
+from labeler.cli import (  # each registers its commands
     classes,
     overlap,
     page,

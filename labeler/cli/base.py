@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from labeler.terminal import printable
 from model import ACQUISITIONS
@@ -21,7 +22,19 @@ T = TypeVar("T")
 SHOWN = 20  # files that an import or an export lists
 HOW_CHOSEN = f"How the next image is chosen: {', '.join(ACQUISITIONS[:-1])} or {ACQUISITIONS[-1]}."
 
+ORDER = [  # of the help: as they are first needed, those of several people and of the record's care last
+    *("demo", "new", "import", "serve", "status", "export", "classes", "train", "pause", "resume"),
+    *("generate", "simulate", "regimes", "log", "undo", "user", "overlap", "agreement", "check", "backup", "restore"),
+]
+
+
+class InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
+    cls=InOrder,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -16,13 +16,20 @@ class Role(StrEnum):
     admin = "admin"
 
 
-ROLES_TOLD = "annotator labels; reviewer also settles what others disagree about; admin also changes settings."
+ROLES_TOLD = (
+    "annotator labels; reviewer also changes classes and settles what others disagree about; admin also changes how "
+    "images are chosen."
+)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The person's name, as it is kept with every label.")]
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")
 ]
 
-user = typer.Typer(help="Who may sign in to a project's page. " + ROLES_TOLD, rich_markup_mode=None)
+user = typer.Typer(
+    help="Who may sign in to a project's page. " + ROLES_TOLD,
+    epilog="Example: labeler user add flowers ann --role admin",
+    rich_markup_mode=None,
+)
 app.add_typer(user, name="user")
 
 

@@ -106,8 +106,8 @@ def import_(
             min=0,
             max=0.9,
             callback=finite,
-            help="Share kept for measuring accuracy, and of the questions from then on. [0.1 without gold images, "
-            "otherwise 0; at most 500; the questions stay as they are]",
+            help="Share of these images kept for measuring accuracy, 500 at most; if given, also the share of the "
+            "questions that measure. [0.1, or 0 where there are gold images; the questions stay as they are]",
         ),
     ] = None,
     max_megapixels: Annotated[float, typer.Option(min=0, callback=finite, help="Larger images are left out.")] = 50,
