@@ -111,12 +111,12 @@ def test_a_process_that_was_killed_is_started_again_and_ends_with_the_page(
 ) -> None:
     monkeypatch.setattr(labeler.sketches, "RETRY", 0.0)
     monkeypatch.delenv(SWITCH)
-    assert sketches.ask(1, 1, [1]).result(60)
+    assert sketches.ask(1, 11, [1]).result(60)
     assert sketches._process is not None
     os.kill(sketches._process.pid, signal.SIGKILL)
     wait_for(lambda: sketches._process.poll() is not None)
-    assert sketches.ask(1, 2, [1]).result(60) is None
-    assert sketches.ask(1, 2, [1]).result(60), "asked again, it is drawn"
+    assert sketches.ask(1, 12, [1]).result(60) is None
+    assert sketches.ask(1, 12, [1]).result(60), "asked again, it is drawn"
     process = sketches._process
     assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0) or os.nice(0) > 9
     sketches.close()
