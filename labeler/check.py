@@ -115,7 +115,7 @@ def _of_image(folder: Path, sample: Sample, what: str, origin: tuple[str, str] |
 def of_models(folder: Path, store: Store, rests: bool) -> Iterator[Finding]:
     """Published versions whose files are gone or damaged, and files that no published version speaks of."""
     there = [path for path in sorted((folder / "models").glob("[0-9]" * 6)) if path.is_dir()]  # before the rows
-    kept = [version for version in store.versions() if not version.pruned]
+    kept = store.versions(pruned=False)
     for version in kept:
         if faults := faults_of_version(folder, store, version):
             yield _damaged(folder, store, version, ", ".join(faults))
@@ -158,7 +158,7 @@ def faults_of_version(folder: Path, store: Store, version: Version) -> list[str]
 
 
 def _has_no_row(folder: Path, store: Store, home: Path) -> bool:
-    return home not in {folder / version.folder for version in store.versions() if not version.pruned}
+    return home not in {folder / version.folder for version in store.versions(pruned=False)}
 
 
 def fault_of_model(home: Path) -> list[str]:

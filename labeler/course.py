@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,8 @@ SETBACKS = (
     5  # divergences in a row that are met with a lower rate; after one more only something new is a reason to try
 )
 QUIET = 20.0  # seconds without a new label after which nobody is taken to be labeling
-STEADY = 1000  # steps without divergence after which earlier ones no longer count
+STEADY = 1000  # steps without divergence after which the next one is the first in a row; the rate stays low
+GROWN = 60.0  # seconds between two learners while images are imported; one at rest takes them in at once
 TAKEN_OVER = "another trainer took over this project"
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ def _until_done(project: Project, report: Report, until_settled: bool, on_progre
     mapmaker = Mapmaker(project.folder / "cache", lookout.tell)
     try:
         while True:
-            learning = _when_ready(project, report, lookout, until_settled)
+            setbacks = course.learning.setbacks if course else []
+            learning = _when_ready(project, report, lookout, until_settled, setbacks)
             mapmaker.close()  # one that was begun lacks the images that were added
             course = Course(project, learning, report, on_progress, lookout, mapmaker)
             if not course.run(until_settled):
@@ -128,12 +130,14 @@ def _until_done(project: Project, report: Report, until_settled: bool, on_progre
         ranker.join(5)
 
 
-def _when_ready(project: Project, report: Report, lookout: Lookout, until_settled: bool) -> Learning:
+def _when_ready(
+    project: Project, report: Report, lookout: Lookout, until_settled: bool, setbacks: Sequence[str]
+) -> Learning:
     """A learner over the project's images, as soon as there are classes and at least two images."""
     while True:
         seen = lookout.news
         try:
-            return Learning(project, rng_seed=_rng_seed(project))
+            return Learning(project, rng_seed=_rng_seed(project), setbacks=setbacks)
         except ValueError as e:
             if until_settled:
                 raise
@@ -163,6 +167,8 @@ class Course:
         self.on_progress, self.lookout = on_progress, lookout or Lookout(project.store, report.lost)
         self.mapmaker = mapmaker
         self.began_at_step = 0  # after the last divergence
+        self.in_a_row = 0  # divergences with fewer than STEADY steps between them
+        self.begun_at = time.monotonic()
         self.setback = ""  # what the page is told while training goes on after a divergence
         self.published_at = self.publishing = 0.0  # when the newest version was out, and the seconds it took
         self.names = [c.name for c in self.store.classes()]
@@ -176,6 +182,8 @@ class Course:
         """True when a new learner is due, mostly for images that were added; False when it is done."""
         if self.learning.resume():
             self.say("learning")
+            if not self.learning.settled:
+                self._begin_again()
         self.learning.sync()
         if until_settled:
             self.quiet_after = 0.0  # no page is open that wants the processor
@@ -185,10 +193,13 @@ class Course:
             try:
                 if not self._follow_classes():
                     return True
+                if self._outgrown() and time.monotonic() - self.begun_at > GROWN:
+                    self._publish()  # what was learned since the newest version is not to be lost
+                    return True
                 if self._turn(until_settled):
                     continue
             except FloatingPointError as e:
-                if len(self.learning.setbacks) == SETBACKS:
+                if self.in_a_row == SETBACKS:
                     self._give_up(str(e), until_settled, seen)
                     return True
                 self._roll_back(str(e))
@@ -212,7 +223,7 @@ class Course:
         """Do the next thing; False when there is nothing to do. FloatingPointError when training diverges."""
         learner = self.learning.learner
         if learner.step - self.began_at_step > STEADY:
-            self.learning.setbacks, self.setback = [], ""
+            self.in_a_row, self.setback = 0, ""
         if self._paused():
             return self._publish_at_rest()
         if learner.warming_up:
@@ -240,6 +251,7 @@ class Course:
         self.learning = Learning(
             self.project, rng_seed=_rng_seed(self.project), setbacks=[*self.learning.setbacks, reason]
         )
+        self.in_a_row += 1
         newest = self.store.newest_version()
         resumed = self.learning.resume()
         self.learning.sync()
@@ -258,6 +270,7 @@ class Course:
         log.error(message)
         if until_settled:
             raise RuntimeError(message)
+        self.learning.setbacks = []  # the next try is at the usual rate
         self.say("failed", message)
         self.lookout.wait(seen)
 
@@ -278,7 +291,7 @@ class Course:
 
     def _publish(self) -> None:
         how, begun = self._how(), time.monotonic()
-        version = self.learning.publish(how[0])
+        version = self.learning.publish(how[0], settled=not self.history and not self.learning.learner.warming_up)
         self.published_at = time.monotonic()
         self.publishing = self.published_at - begun
         self.published = (self.learning.last_event_id, how, self.names)
@@ -291,7 +304,10 @@ class Course:
 
     def _publish_at_rest(self) -> bool:
         """While paused: a version without a step, where the ranker has none to rank on. False where it has one."""
-        if self.learning.learner.warming_up or (self.published is not None and self.published[2] == self.names):
+        learning = self.learning
+        if learning.learner.warming_up:
+            return False
+        if learning.home is not None and self.published is not None and self.published[2] == self.names:
             return False
         self.learning.sync()
         self._publish()
@@ -335,8 +351,8 @@ class Course:
         known = self.published[0] if self.published else 0
         news = self.learning.learner.labels and self.learning.learned_event_id > known
         if not self.learning.learner.warming_up:
-            self._publish()
             self._begin_again()
+            self._publish()
         elif news and time.monotonic() - self.published_at > WARM_UP_PUBLISH:
             self._publish()
 

@@ -82,6 +82,8 @@ class Learning:
         self.last_event_id = 0
         self.learned_event_id = 0
         self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
+        self._not_here: int | None = None  # the first event of an image that was imported since
+        self.settled = False  # the version gone on from had, and nothing has come since
         self._prototypes: np.ndarray | None = None
         self._memory = acquisition.Memory()
         self._seen_whole = False
@@ -120,6 +122,8 @@ class Learning:
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
         self.map = self._map_of(self.project.folder / row.folder)
         self.sync()
+        then, now = [row.metrics.get("images"), row.last_event_id], [len(self.images), self.last_event_id]
+        self.settled = bool(row.metrics.get("settled")) and (then, before) == (now, self.class_ids)
         self.learned_event_id = row.metrics["learned_event_id"]
         since = np.unique([e.sample_id for e in self.store.events(after=self.learned_event_id)]).astype(np.int64)
         known = {p for p, y in self.learner.labels.items() if self.class_ids[y] in before}
@@ -167,6 +171,9 @@ class Learning:
         fresh = [p for p, y in self.learner.labels.items() if before.get(p) != y]
         self._waiting.append((newest, fresh))
         self.last_event_id = newest
+        if self._not_here is None and self.store.last_sample_id() > self.sample_ids[-1]:
+            since = self.store.events(after=self.learned_event_id)
+            self._not_here = next((e.id for e in since if e.sample_id > self.sample_ids[-1]), None)
         return changed
 
     def improve(self, steps: int) -> None:
@@ -175,7 +182,8 @@ class Learning:
             self.learner.take_step()
         self.seconds += time.perf_counter() - begun
         while self._waiting and not any(self.learner.lacks_steps(p) for p in self._waiting[0][1]):
-            self.learned_event_id = self._waiting.pop(0)[0]
+            learned = self._waiting.pop(0)[0]
+            self.learned_event_id = learned if self._not_here is None else min(learned, self._not_here - 1)
 
     # ---------- versions out ----------
     def open_positions(self) -> np.ndarray:
@@ -224,12 +232,18 @@ class Learning:
     def _find_prototypes(self) -> None:
         nodes, labels = self.learner.graph, self.learner.labels
         if self._prototypes is None and nodes is not None and len(labels) < self._first_wanted():
-            is_open = ~np.isin(nodes.positions, list(labels))
-            rows = acquisition.prototypes(nodes, self._first_wanted() - len(labels), self.rng, is_open)
+            is_open = np.isin(nodes.positions, self.open_positions())
+            labeled = nodes.rows_of(np.fromiter(labels, np.int64, len(labels)))
+            rows = acquisition.prototypes(
+                nodes, self._first_wanted() - len(labels), self.rng, is_open, labeled[labeled >= 0]
+            )
             self._prototypes = nodes.positions[rows]
 
-    def publish(self, acquisition_name: str, version: int | None = None) -> int:
-        """Publish what is known now; the number of the version. FloatingPointError rather than one that is spoilt."""
+    def publish(self, acquisition_name: str, version: int | None = None, settled: bool = False) -> int:
+        """Publish what is known now; the number of the version. FloatingPointError rather than one that is spoilt.
+
+        `settled`: whoever goes on from it need not train, as long as nothing comes.
+        """
         learner = self.learner
         if not self.model(learner.ema).is_finite():
             raise FloatingPointError(f"a weight is not finite at step {learner.step}")
@@ -275,7 +289,8 @@ class Learning:
             last_event_id=self.last_event_id,
             labels=labels,
             steps=learner.step,
-            metrics=self.metrics(probs, model) | {"changes": as_rows(changes)},
+            metrics=self.metrics(probs, model)
+            | {"changes": as_rows(changes), "settled": settled, "images": len(self.images)},
             arrays={
                 "sample_ids": self.sample_ids,
                 "probs": probs,

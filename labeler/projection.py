@@ -33,18 +33,22 @@ def project(features: np.ndarray, before: np.ndarray | None = None, rng_seed: in
     features = np.ascontiguousarray(features, np.float32)
     if not np.isfinite(features).all():
         raise ValueError("a feature is not finite")
-    if before is not None and not np.isfinite(before).all(1).any():
-        before = None
     if len(features) < FEWEST or not (features.std(0) > 0).any():
-        return _components(features, before), PCA
+        return _components(features, _known(before)), PCA
     try:
         import openTSNE  # noqa: F401
     except ImportError:
-        return _components(features, before), PCA
+        return _components(features, _known(before)), PCA
     if len(features) <= MOST:
-        return _tsne(features, before, rng_seed), TSNE
+        return _tsne(features, _known(before), rng_seed), TSNE
     some = np.sort(np.random.default_rng(rng_seed).choice(len(features), MOST, replace=False))
-    return _among(features, some, _tsne(features[some], None if before is None else before[some], rng_seed)), TSNE
+    then = None if before is None else before[some]
+    return _among(features, some, _tsne(features[some], _known(then), rng_seed)), TSNE
+
+
+def _known(before: np.ndarray | None) -> np.ndarray | None:
+    """None where no point was anywhere."""
+    return None if before is None or not np.isfinite(before).all(1).any() else before
 
 
 def at_once(features: np.ndarray) -> tuple[np.ndarray, str]:

@@ -202,7 +202,7 @@ def newest(folder: Path, store: "Store", known: Published | None = None) -> Publ
         return _with_newest_ranking(known, known.last_event_id)
     version = _opened(folder, row)
     if version is None:  # pruned a moment ago, or torn by a power cut: keep what we have, or take what was before it
-        earlier = (_opened(folder, row) for row in reversed(store.versions()) if not row.pruned)
+        earlier = (_opened(folder, row) for row in reversed(store.versions(pruned=False)))
         return known or next((version for version in earlier if version is not None), None)
     return _with_newest_ranking(version, row.last_event_id)
 
@@ -229,7 +229,7 @@ def _opened(folder: Path, row: "Version") -> Published | None:
 
 def prune(folder: Path, store: "Store") -> None:
     """Keep the arrays of the newest two versions and the weights at log-spaced label counts and of the newest two."""
-    versions = [v for v in store.versions() if not v.pruned]
+    versions = store.versions(pruned=False)
     kept = {v.version for v in versions[-2:]} | _milestones(versions)
     for v in versions[:-2]:
         files = folder / v.folder

@@ -203,7 +203,13 @@ def answers_of(source: Path) -> Answers:
     """ValueError when the source has no test part or no labels."""
     opened = open_source(source)
     complete = {"train", "test"} <= set(opened.parts)
-    truth = {item.name: item.label for item in opened.items("train") if item.label is not None} if complete else {}
+    named = {item.name: item.label for item in opened.items("train")} if complete else {}
+    truth = {name: label for name, label in named.items() if label is not None}
+    if truth and (without := [name for name in named if name not in truth]):
+        raise ValueError(
+            f"{len(without):,} of {len(named):,} training images of {source} have no label, such as {without[0]}: they "
+            "cannot be answered. Take them out, or put them into the folder of their class."
+        )
     test_images, test_labels = opened.load_arrays("test") if complete else ([], None)
     if not truth or test_labels is None:
         raise ValueError(
@@ -304,6 +310,7 @@ class Run:
 
     def in_real_time(self, seconds_per_label: float) -> Iterator[dict[str, Any]]:
         """The real server and trainer; afterwards, for each milestone, the first version with that many labels."""
+        begun = self.clock.begun + self.clock.measuring
         given = live.sitting(
             self.project,
             self.answers.truth,
@@ -321,7 +328,7 @@ class Run:
             if version.version not in measured:
                 measured.add(version.version)
                 file = self.project.folder / version.folder / "model.safetensors"
-                yield self._measured(file, version.labels, version.time - self.clock.begun)
+                yield self._measured(file, version.labels, version.time - begun)
 
     def _row(self, labels: int) -> dict[str, Any]:
         """The newest published version, which must have learned from exactly these labels."""

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class WorkingImages:
     """Every sample of the project: `sample_ids` int64 (N,) ascending, `array` uint8 (N, S, S) or (N, S, S, 3).
 
-    Of vectors the array is float32 (N, D), with 0 channels and D as their size.
+    Of vectors the array is float64 (N, D), with 0 channels and D as their size: the seconds of a time stamp do not
+    fit into float32.
     """
 
     sample_ids: np.ndarray
@@ -100,7 +101,7 @@ def _array_shape(n: int, size: int, channels: int) -> tuple[int, ...]:
 
 
 def _dtype(channels: int) -> type[np.generic]:
-    return np.uint8 if channels else np.float32
+    return np.uint8 if channels else np.float64
 
 
 def _build(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from model import ACQUISITIONS
 from model.device import eigh
-from model.graph import Graph
+from model.graph import NONE, Graph
 from model.scores import SCORES, margin, most_wanted
 
 GREEDY = 32  # questions at the head of a ranking that are chosen one by one; a newer ranking comes before its end
@@ -27,12 +27,15 @@ CANDIDATES, COVERED = 2000, 6000  # nodes that may become prototypes, nodes that
 
 # ---------- cold start ----------
 @torch.inference_mode()
-def prototypes(graph: Graph, n: int, rng: np.random.Generator, open_rows: np.ndarray) -> np.ndarray:
+def prototypes(
+    graph: Graph, n: int, rng: np.random.Generator, open_rows: np.ndarray, labeled_rows: np.ndarray = NONE
+) -> np.ndarray:
     """Rows of the n nodes to ask before anything is known, the one that stands for most others in front.
 
     Greedy facility location (Nemhauser 1978; for batches: Wei 2015): each makes sum_i max_j cos(i, j)^8 as large as it
     can be. The cosines are those of features averaged over the graph, which belong to a group more clearly than one
-    image's own. Only rows where `open_rows` (n_nodes,) is true are proposed.
+    image's own. Only rows where `open_rows` (n_nodes,) is true are proposed; those in `labeled_rows` (m,) stand for
+    others already.
     """
     features = _smoothed(graph)
     candidates = np.flatnonzero(open_rows)
@@ -42,6 +45,8 @@ def prototypes(graph: Graph, n: int, rng: np.random.Generator, open_rows: np.nda
     covered = rng.permutation(len(features))[:COVERED]
     stands_for = _cosines(features, covered, candidates).clamp_min(0) ** 8  # (n_covered, n_candidates)
     so_far = torch.zeros(len(covered), 1, device=features.device)
+    if len(labeled_rows):
+        so_far = _cosines(features, covered, labeled_rows).clamp_min(0).amax(1, keepdim=True) ** 8
     found: list[int] = []
     for _ in range(min(n, len(candidates))):
         gain = (stands_for - so_far).clamp_min_(0).sum(0)

@@ -106,5 +106,7 @@ def _empty(vae: SSVAE, n_classes: int) -> SSVAE:
     config = replace(vae.config, n_classes=n_classes)
     if isinstance(vae.decoder, OwnDecoder):
         own = vae.decoder.with_classes(n_classes)
-        return SSVAE(config, copy.deepcopy(vae.trunk), own, copy.deepcopy(vae.latent)).to(vae.prior_mu.device)
+        made = SSVAE(config, copy.deepcopy(vae.trunk), own, copy.deepcopy(vae.latent)).to(vae.prior_mu.device)
+        made.frozen = vae.frozen
+        return made
     return SSVAE(config).to(vae.prior_mu.device)

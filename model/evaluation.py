@@ -22,6 +22,8 @@ from model.checkpoint import CHUNK, Model
 from model.device import best_device
 from model.features import to_unit
 
+MOST_EPOCHS = 400  # of a judge of few images
+
 
 def accuracy(probs: np.ndarray, labels: np.ndarray) -> float:
     return float((probs.argmax(1) == labels).mean())
@@ -65,12 +67,13 @@ class Judge:
         self.device = best_device()
         nn.utils.convert_conv2d_weight_memory_format(self.net.to(self.device.torch), torch.channels_last)
 
-    def train(self, images: np.ndarray, labels: np.ndarray, rng_seed: int = 0, most_epochs: int = 40) -> None:
-        """To convergence: AdamW with a one-cycle rate over about 2,500 to 4,000 steps, lightly augmented."""
+    def train(self, images: np.ndarray, labels: np.ndarray, rng_seed: int = 0) -> None:
+        """AdamW with a one-cycle rate over 3,000 to 4,000 steps, fewer than 3,000 of a few hundred images; lightly
+        augmented."""
         rng, generator = np.random.default_rng(rng_seed), torch.Generator(self.device.name).manual_seed(rng_seed)
         batch = min(128, len(images))
         per_epoch = max(len(images) // batch, 1)
-        steps = per_epoch * int(np.clip(round(3000 / per_epoch), 8, most_epochs))
+        steps = int(min(np.clip(8 * per_epoch, 3000, 4000), MOST_EPOCHS * per_epoch))
         optimizer = torch.optim.AdamW(self.net.parameters(), 1e-3, weight_decay=1e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
         self.net.train()
@@ -129,7 +132,7 @@ def judge_for(images: np.ndarray, labels: np.ndarray, n_classes: int, cache: Pat
     One that cannot be read is trained anew.
     """
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labeler"
-    digest = hashlib.sha256(f"judge-2 {n_classes} {images.shape} {images.dtype}".encode())
+    digest = hashlib.sha256(f"judge-3 {n_classes} {images.shape} {images.dtype}".encode())
     digest.update(np.ascontiguousarray(images).tobytes() + labels.astype(np.int64).tobytes())
     file = cache / f"judge-{digest.hexdigest()[:20]}.safetensors"
     size, channels = images.shape[1], {2: 0, 3: 1, 4: 3}[images.ndim]
@@ -140,10 +143,11 @@ def judge_for(images: np.ndarray, labels: np.ndarray, n_classes: int, cache: Pat
         return judge
     judge = _new_judge(size, channels, n_classes)
     judge.train(images, labels.astype(np.int64))
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}")
-    save_file({name: t.cpu().contiguous() for name, t in judge.net.state_dict().items()}, draft)
-    draft.rename(file)
+    with suppress(OSError, SafetensorError):  # a cache that cannot be written is no reason to lose the judge
+        cache.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}")
+        save_file({name: t.cpu().contiguous() for name, t in judge.net.state_dict().items()}, draft)
+        draft.rename(file)
     return judge
 
 

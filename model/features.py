@@ -101,10 +101,13 @@ class Features:
 
     @torch.inference_mode()
     def probs(self, vae: SSVAE, positions: np.ndarray | None = None) -> np.ndarray:
-        """q(y|x) of the given positions or of all: float32 (n, C)."""
+        """q(y|x) of the given positions or of all: float32 (n, C); uniform for those that were never seen."""
         h = (self.h if positions is None else self.h[torch.from_numpy(positions)]).to(self.device.torch)
         logits = torch.cat([vae.classifier(part.float()) for part in h.split(20_000)])
-        return logits.softmax(1).cpu().numpy()
+        probs: np.ndarray = logits.softmax(1).cpu().numpy()
+        seen_at = self.refreshed_at if positions is None else self.refreshed_at[positions]
+        probs[seen_at < 0] = 1 / probs.shape[1]
+        return probs
 
     @torch.inference_mode()
     def components(self, n: int = 50) -> np.ndarray:

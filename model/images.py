@@ -18,8 +18,8 @@ def working_size(sizes: Sequence[int]) -> int:
 def fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
     """uint8 (H, W) or (H, W, 3) -> uint8 (size, size) or (size, size, 3).
 
-    Padded to a square with the median of its border (so that nothing is stretched), then resized; an image
-    smaller than the working size is enlarged.
+    Its longer side becomes `size`, and the median of its border fills the square (so that nothing is stretched); an
+    image smaller than the working size is enlarged.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(f"expected uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}")
@@ -27,23 +27,22 @@ def fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
     h, w = image.shape[:2]
     if (h, w) == (size, size):
         return image
-    side = max(h, w)
-    if h != w:
-        rows = image.reshape(h, w, -1)
-        border = np.concatenate([rows[0], rows[-1], rows[:, 0], rows[:, -1]])
-        square = np.empty((side, side, rows.shape[2]), np.uint8)
-        square[:] = np.median(border, axis=0).astype(np.uint8)
-        top, left = (side - h) // 2, (side - w) // 2
-        square[top : top + h, left : left + w] = rows
-        image = square[..., 0] if channels == 1 else square
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(resized)
+    high, wide = (max(1, round(side * size / max(h, w))) for side in (h, w))
+    resized = Image.fromarray(image).resize((wide, high), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    if h == w:
+        return np.asarray(resized)
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    square = np.empty((size, size, *image.shape[2:]), np.uint8)
+    square[:] = np.median(border, axis=0).astype(np.uint8)
+    top, left = (size - high) // 2, (size - wide) // 2
+    square[top : top + high, left : left + wide] = np.asarray(resized)
+    return square
 
 
 def fit_all(images: Sequence[np.ndarray] | np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Any images -> uint8 (N, size, size) or (N, size, size, 3); vectors, with 0 channels, -> float32 (N, size)."""
+    """Any images -> uint8 (N, size, size) or (N, size, size, 3); vectors, with 0 channels, -> float64 (N, size)."""
     if channels == 0:
-        return np.asarray(images, np.float32)
+        return np.asarray(images, np.float64)
     want = (size, size) if channels == 1 else (size, size, 3)
     if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] == want:
         return images

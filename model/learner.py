@@ -131,7 +131,9 @@ class Learner:
         """Take `vae` as the present weights, with a fresh optimiser; features and graph follow when needed."""
         c = vae.config
         self.images = as_trained_on(self._given, vae)
-        self.vae = vae.to(self.device.torch).requires_grad_(True)
+        self.vae = vae.to(self.device.torch)
+        for name, weights in self.vae.named_parameters():
+            weights.requires_grad_(name not in vae.frozen)
         nn.utils.convert_conv2d_weight_memory_format(self.vae, torch.channels_last)
         self.ema = copy.deepcopy(self.vae).requires_grad_(False).eval()
         on_cpu_or_cuda = self.device.name in ("cpu", "cuda")

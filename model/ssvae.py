@@ -71,6 +71,7 @@ class SSVAE(nn.Module):
     ):
         super().__init__()
         c = self.config = config
+        self.frozen: frozenset[str] = frozenset()  # names of weights that are never trained: parts of a wrapped network
         if c.likelihood not in ("bernoulli", "gaussian"):
             raise ValueError(f"the likelihood is 'bernoulli' or 'gaussian', not {c.likelihood!r}")
         self.trunk = trunk or _trunk(c)
@@ -101,6 +102,8 @@ class SSVAE(nn.Module):
     ) -> "SSVAE":
         """Somebody's VAE made semi-supervised; its weights go on from where they are. docs/wrap.md shows one.
 
+        Weights whose `requires_grad` is False are never trained.
+
         shape          of one x: (channels, height, width), (D,), or any other
         encoder_trunk  x (B, *shape) -> h; more than one dimension after the batch is flattened
         mu, logvar     the VAE's own heads, h -> (B, z_dim); without them `z_dim` is needed and new ones are learned
@@ -114,9 +117,11 @@ class SSVAE(nn.Module):
         own = OwnDecoder(decoder, shape, z_dim, n_classes, decoder_gives, decoder_takes, first)
         likelihood = gives(own)
         config = VAEConfig(shape, n_classes, z_dim, h.shape[1], likelihood=likelihood, wrapped=True)
-        return cls(
+        made = cls(
             config, OwnTrunk(encoder_trunk), own, Heads(mu, logvar) if mu is not None and logvar is not None else None
         )
+        made.frozen = frozenset(name for name, weights in made.named_parameters() if not weights.requires_grad)
+        return made
 
     def encode(self, x: torch.Tensor) -> Encoding:
         h = self.trunk(x)
@@ -149,22 +154,26 @@ class SSVAE(nn.Module):
         return self.config.likelihood == "gaussian" and bool(self.x_mean.isnan().any())
 
     def standardise_by(self, x: np.ndarray) -> None:
-        """Keep mean and standard deviation of x (N, *shape); one of a feature that never changes counts as 1.
+        """Keep mean and standard deviation of x (N, *shape).
 
+        One of a feature that never changes counts as 1, or as more where its numbers are so large that rounding is.
         ValueError where x is not finite.
         """
         if not np.isfinite(x).all():
             raise ValueError("a number of the training data is not finite")
         mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
         rounding = np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps * np.abs(mean)
-        std = np.where(std > 4 * rounding, std, 1)
+        std = np.where(std > 4 * rounding, std, np.maximum(1, 4 * rounding))
         self.x_mean.copy_(torch.from_numpy(mean))
         self.x_std.copy_(torch.from_numpy(std))
 
     def standardised(self, x: np.ndarray) -> np.ndarray:
         """float32 (N, *shape) with mean 0 and standard deviation 1 on the training data."""
         mean, std = self.x_mean.cpu().numpy(), self.x_std.cpu().numpy()
-        return ((x - mean) / std).clip(-CUT, CUT).astype(np.float32)
+        made = np.empty(x.shape, np.float32)
+        for i in range(0, len(x), 10_000):  # in double precision, which all of a large x at once has no room for
+            made[i : i + 10_000] = ((x[i : i + 10_000] - mean) / std).clip(-CUT, CUT)
+        return made
 
     def in_own_units(self, x: torch.Tensor) -> torch.Tensor:
         """What `standardised` was made from."""

@@ -84,9 +84,12 @@ class VersionTables(Database):
         with self._writing() as db:
             db.execute(sa.insert(versions).values(row))
 
-    def versions(self, newest: int | None = None) -> list[Version]:
-        """Oldest first, pruned ones included: their rows are the learning curve. Only so many of the newest, or all."""
+    def versions(self, newest: int | None = None, pruned: bool = True) -> list[Version]:
+        """Oldest first, only so many of the newest, or all. The rows of pruned ones are the learning curve; without
+        them it takes no longer however many there were."""
         query = select(versions).order_by(versions.c.version.desc()).limit(newest)
+        if not pruned:
+            query = query.where(versions.c.pruned == 0)
         with self._reading() as db:
             return [_version(row) for row in reversed(db.execute(query).all())]
 

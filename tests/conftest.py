@@ -24,6 +24,7 @@ from PIL import Image
 
 from labeler import Project
 from labeler.__main__ import run
+from model import evaluation
 
 if TYPE_CHECKING:
     from pages import Visitors
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from model.evaluation import Judge
     from storage import Store
 
+
+evaluation.MOST_EPOCHS = 40  # in tests a judge of few images need not be the best
 
 DEPTH = int(os.environ.get("DEPTH", "1"))  # times as many random examples: make test-deep
 

@@ -10,6 +10,7 @@ from PIL import Image
 from labeler import Project
 from labeler.check import check
 from labeler.working import as_pictures
+from model.learner import Learner
 from storage.exporters import export
 from storage.images import encoded, read_image
 from storage.importers import open_source
@@ -61,14 +62,29 @@ def test_the_pack_is_the_original_and_the_model_gets_its_numbers(tmp_path, vecto
         assert (sample.row, sample.width, sample.height) == (4, 7, 1)
         np.testing.assert_array_equal(np.load(p.folder / sample.file), ROWS)
         images = p.images()
-        assert (images.size, images.channels, images.array.dtype) == (7, 0, np.float32)
-        np.testing.assert_array_equal(images.array, ROWS.astype(np.float32))
+        assert (images.size, images.channels, images.array.dtype) == (7, 0, np.float64)
+        np.testing.assert_array_equal(images.array, ROWS)
         again = p.import_(vectors, measure_share=0)
         assert (again.added, again.duplicates) == (0, 30)
         more = save(tmp_path / "more.npz", x=np.concatenate([ROWS[:2], ROWS[:3] + 1]))
         assert p.import_(more, measure_share=0).added == 3
-        np.testing.assert_array_equal(p.images().array[30:], (ROWS[:3] + 1).astype(np.float32))
+        np.testing.assert_array_equal(p.images().array[30:], ROWS[:3] + 1)
         assert check(p.folder, p.store) == []
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_time_stamp_is_a_feature_like_others(tmp_path, dtype):
+    seconds = 1.7e9 + np.linspace(0, 60, 30)
+    save(tmp_path / "v.npz", x=np.column_stack([np.random.default_rng(0).normal(size=(30, 6)), seconds]).astype(dtype))
+    with Project.create(tmp_path / "p", ["a", "b"]) as p:
+        p.import_(tmp_path / "v.npz", measure_share=0)
+        learner = Learner(p.images().array, 2)
+    of_time = learner.images[:, 6]
+    if dtype is np.float64:
+        assert len(np.unique(of_time)) == 30
+        assert abs(of_time.std() - 1) < 0.01
+    else:  # what the file has lost is not made up for by a rounding blown up
+        assert of_time.std() < 0.5
 
 
 def test_a_vector_is_shown_as_its_plot(tmp_path, vectors):

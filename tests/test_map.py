@@ -74,6 +74,15 @@ def test_a_map_that_goes_on_leaves_points_where_they_were() -> None:
     assert (nearest == np.arange(90) % 3).mean() > 0.95
 
 
+def test_a_large_map_whose_drawn_part_was_nowhere_before_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labeler.projection.MOST", 60)
+    before = np.full((300, 2), np.nan)
+    drawn = np.random.default_rng(0).choice(300, 60, replace=False)
+    before[np.setdiff1d(np.arange(300), drawn)[:3]] = [[0, 0], [1, 0], [0, 1]]
+    places, method = project(three_groups(300), before)
+    assert (method, np.isfinite(places).all()) == (TSNE, True)
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 11, 13, 50])
 def test_a_few_points_a_constant_and_copies_are_laid_out(n: int) -> None:
     rng = np.random.default_rng(n)

@@ -190,6 +190,13 @@ def test_prototypes_cover_the_groups_and_leave_out_what_is_decided() -> None:
     assert set(which[acquisition.prototypes(g, 6, rng, is_open)]) == {0, 2}
 
 
+def test_prototypes_leave_groups_to_the_labels_that_are_there() -> None:
+    g, which = clusters()
+    rng, labeled = np.random.default_rng(0), np.flatnonzero(which == 1)[:1]
+    found = acquisition.prototypes(g, 2, rng, np.ones(180, bool), labeled)
+    assert set(which[found]) == {0, 2}
+
+
 def test_the_first_prototypes_cover_more_digits_than_as_many_at_random() -> None:
     h, y = load_digits(return_X_y=True)
     g = graph.build(np.arange(len(y)), torch.from_numpy(h).float())

@@ -69,6 +69,12 @@ def test_a_judge_comes_back_from_its_cache(digits, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_judge_that_cannot_be_kept_is_there_all_the_same(digits, tmp_path):
+    images, labels = digits[0][:40], digits[1][:40]
+    (tmp_path / "file").write_bytes(b"")
+    assert evaluation.judge_for(images, labels, 10, cache=tmp_path / "file" / "cache").see(images)[0].shape == (40, 10)
+
+
 def test_a_judge_is_kept_for_its_number_of_classes_and_shape_and_a_damaged_one_is_trained_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """Working size and the square that an image is fitted into."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,16 @@ def test_a_wide_image_is_padded_with_its_border_and_not_stretched():
     assert (square[:5] == 200).all()
     assert (square[15:] == 200).all()
     np.testing.assert_array_equal(square[5:15], image)
+
+
+def test_a_very_long_image_takes_no_more_memory_than_it_has_itself():
+    tracemalloc.start()
+    for image in (np.full((4, 20_000), 90, np.uint8), np.full((20_000, 4, 3), 90, np.uint8)):
+        made = fit(image, 64, 3)
+        assert made.shape == (64, 64, 3)
+        assert (made == 90).all()
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
 
 
 def test_gray_and_colour_become_what_the_project_wants():

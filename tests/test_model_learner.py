@@ -220,6 +220,16 @@ def test_a_model_stays_as_it_was_when_training_goes_on(digits):
     np.testing.assert_array_equal(model.predict_proba(digits[0][60:70]), before)
 
 
+def test_of_an_image_that_was_never_seen_every_class_is_as_likely(digits):
+    learner = Learner(digits[0][:60], 10, config=LearnerConfig(warm_up_steps=5, graph_size=60))
+    learner.vae.classifier.bias.data.normal_()
+    learner.features.refresh(learner.vae, np.arange(20), 0)
+    probs = learner.features.probs(learner.vae)
+    assert (probs[20:] == np.float32(0.1)).all()
+    assert (probs[:20].max(1) > 0.11).all()
+    np.testing.assert_allclose(learner.features.probs(learner.vae, np.arange(15, 25)), probs[15:25], rtol=1e-5)
+
+
 def test_mixtures_are_fitted_to_images_that_were_seen(digits):
     """In the warm-up a version sees some of the images; the features of the others are zeros."""
     learner = Learner(digits[0][:300], 10, config=LearnerConfig(warm_up_steps=50))

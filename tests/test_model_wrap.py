@@ -222,6 +222,22 @@ def test_real_images_in_zero_to_one_are_taken_as_they_are():
         Learner(images * 2, 3, vae=wrapped())
 
 
+def test_a_part_that_is_frozen_stays_as_it_is_also_with_a_class_more():
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    trunk, decoder = mlp(64, 16, end=nn.ReLU()), mlp(4, 16, 64)
+    before = [weights.clone() for weights in trunk.requires_grad_(False).parameters()]
+    vae = SSVAE.wrap(trunk, decoder, shape=(1, 8, 8), n_classes=3, z_dim=4)
+    learner = Learner(images, 3, config=SMALL, vae=vae)
+    for classes in (3, 4):
+        drawn = [weights.detach().clone() for weights in learner.vae.decoder.parameters()]
+        for _ in range(3):
+            learner.take_step()
+        assert all(map(torch.equal, before, learner.vae.trunk.parameters()))
+        assert not all(map(torch.equal, drawn, learner.vae.decoder.parameters()))
+        if classes == 3:
+            learner.reclass([[0], [1], [2], []])
+
+
 def test_a_wrapped_network_makes_room_for_a_class_and_keeps_what_it_knew(generator):
     vae = wrapped()
     with torch.no_grad():

@@ -2,17 +2,21 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from labeler import simulate as simulation
 from labeler.curve import COLUMNS, markdown, summary
 from labeler.loop import Loop
-from labeler.simulate import Pace, milestones, scratch, simulate
+from labeler.simulate import Clock, Pace, milestones, scratch, simulate
 from model import load
 
 QUICK = Pace(warm_up_steps=40, steps_per_label=3, settle_steps=20)
@@ -140,6 +144,16 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(others)
 
 
+def test_the_seconds_of_a_sitting_are_without_those_of_the_judge(monkeypatch):
+    clock = Clock(time.time() - 700, measuring=600)  # what came before the sitting
+    versions = [SimpleNamespace(version=1, labels=0, time=time.time() + 50, folder=".")]
+    project = SimpleNamespace(folder=Path(), store=SimpleNamespace(versions=lambda: versions))
+    monkeypatch.setattr(simulation.live, "sitting", lambda *_: 0)
+    sitting = simulation.Run(project, SimpleNamespace(truth={}), None, 0, "margin", 0, Path(), clock, lambda *_: None)
+    monkeypatch.setattr(sitting, "_measured", lambda file, labels, seconds: {"seconds": round(seconds)})
+    assert list(sitting.in_real_time(2.0)) == [{"seconds": 150}]
+
+
 def test_the_milestones_are_the_contract():
     assert milestones(30) == [0, 10, 20, 30]
     assert milestones(1000) == [0, 10, 20, 50, 100, 200, 300, 500, 1000]
@@ -152,6 +166,14 @@ def test_a_source_without_a_test_part_and_a_budget_too_large_are_refused(source,
     with pytest.raises(ValueError, match="120 training images"):
         run(source, tmp_path / "out", budget=121)
     assert not (tmp_path / "out").exists()
+
+
+def test_training_images_without_a_label_are_named_before_anything_is_trained(tmp_path, image_folder):
+    for part in ("train", "test"):
+        shutil.copytree(image_folder, tmp_path / "set" / part)
+    shutil.copyfile(next((image_folder / "cat").iterdir()), tmp_path / "set" / "train" / "stray.png")
+    with pytest.raises(ValueError, match=r"1 of 13 training images of .* have no label, such as .*stray\.png"):
+        run(tmp_path / "set", tmp_path / "out")
 
 
 def test_a_budget_of_more_than_the_distinct_images_is_refused_before_anything_is_trained(tmp_path, digits, monkeypatch):

@@ -573,6 +573,7 @@ def test_versions_keep_their_row_when_their_arrays_are_dropped(store: Store) -> 
         (1, True, {"elbo": -1.5}),
         (2, False, {"elbo": -1.5}),
     ]
+    assert [v.version for v in store.versions(pruned=False)] == [2]
 
 
 def test_settings_hold_any_json(store: Store) -> None:

@@ -16,8 +16,10 @@ import torch
 from conftest import QUICK, wait_for
 
 from labeler import Project
+from labeler.control import change
 from labeler.course import Course, Lost, Report, train
 from labeler.learning import Learning
+from labeler.ranker import rank_now
 from model import load
 from model.acquisition import GREEDY
 from model.learner import Learner
@@ -353,6 +355,75 @@ def test_a_trainer_that_starts_again_learns_only_what_its_last_version_had_not(d
     assert (
         lacking == learning._positions(np.array([*ids[3:5], *digit_project.store.sample_ids("pool")[12:14]])).tolist()
     )
+
+
+def test_a_trainer_that_was_stopped_before_it_settled_goes_on_to_settle(digit_project, course):
+    label(digit_project, 12)
+    to_rest(course)
+    stopped = digit_project.published()
+    assert not course._settled()
+    assert not stopped.metrics["settled"]
+    train(digit_project.folder, until_settled=True)
+    settled = digit_project.published()
+    assert settled.steps >= stopped.steps + QUICK["settle_least"]
+    assert settled.metrics["settled"]
+
+
+def test_images_that_come_after_it_settled_are_trained_on(digit_project, digits, tmp_path):
+    label(digit_project, 12)
+    train(digit_project.folder, until_settled=True)
+    settled = digit_project.published()
+    np.savez(tmp_path / "more.npz", x=digits[0][300:400])
+    digit_project.import_(tmp_path / "more.npz", measure_share=0)
+    train(digit_project.folder, until_settled=True)
+    assert digit_project.published().steps >= settled.steps + QUICK["settle_least"]
+
+
+def test_images_that_come_while_labels_are_learned_are_taken_in_and_so_are_their_labels(
+    digit_project, course, digits, tmp_path, monkeypatch
+):
+    label(digit_project, 12)
+    to_rest(course)
+    np.savez(tmp_path / "more.npz", x=digits[0][300:340])
+    digit_project.import_(tmp_path / "more.npz", measure_share=0)
+    known = course.learning.learned_event_id
+    new = label(digit_project, 15, first=len(digit_project.store.sample_ids("pool")) - 15)
+    label(digit_project, 1, first=12)
+    course._cycle()
+    published = digit_project.published()
+    assert published.labels == 13
+    assert published.metrics["learned_event_id"] == known, "no event behind one that it cannot have learned"
+    monkeypatch.setattr("labeler.course.GROWN", 0.0)
+    assert course.run(until_settled=True), "it does not wait until it rests"
+    after = Learning(digit_project)
+    assert after.resume()
+    after_ids = after.sample_ids[[p for p in after.learner.labels if after.learner.lacks_steps(p)]]
+    assert set(new) <= set(after_ids.tolist())
+
+
+def test_the_rate_stays_lower_after_steps_without_divergence(digit_project, course, monkeypatch):
+    monkeypatch.setattr("labeler.course.STEADY", 5)
+    label(digit_project, 12)
+    to_rest(course)
+    rates = []
+    for _ in range(3):
+        course._roll_back("a test")
+        rates.append(course.learning.learner.config.lr)
+        for _ in range(4):
+            course._turn(until_settled=False)
+        assert course.in_a_row == 0
+    assert rates == [5e-4, 2.5e-4, 1.25e-4]
+
+
+def test_what_is_paused_right_after_a_divergence_ranks_new_labels(digit_project, course):
+    label(digit_project, 12)
+    to_rest(course)
+    change(digit_project.store, {"paused": True})
+    course._roll_back("a test")
+    course._turn(until_settled=False)
+    label(digit_project, 1, first=12)
+    assert rank_now(course.learning, np.random.default_rng(0), "margin")
+    assert not course._turn(until_settled=False), "one version is enough"
 
 
 def test_old_versions_are_pruned_but_the_milestones_keep_their_weights(digit_project, course):
