@@ -53,7 +53,7 @@ bench-model: install
 
 # Training that never starts over against training from scratch, labels corrected and retracted; goes on where it was cut.
 bench-warm-start: install
-	$(BIN)/python -P tests/bench_warm_start.py $(FASHION_MNIST) $(RNG_SEEDS)
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_warm_start.py $(FASHION_MNIST) $(RNG_SEEDS)
 
 # What each acquisition is worth on features that stay as they are: the tables of docs/acquisition.md. Goes on where it was cut.
 bench-acquisition: install
@@ -65,7 +65,7 @@ bench-idle: install
 
 # Classes without a label found beside labeled ones, and with no label at all: docs/benchmarks/discovery.md. Goes on where it was cut.
 bench-discovery: install
-	$(BIN)/python -P tests/bench_discovery.py $(FASHION_MNIST) $(CASES)
+	PYTHONPATH=tests $(BIN)/python -P tests/bench_discovery.py $(FASHION_MNIST) $(CASES)
 
 # A million images in one record: import, next image, label, status, export; IMAGES=100000 for fewer. DATABASE=postgresql
 # measures it there.

@@ -17,10 +17,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before nu
 
 import sys
 import time
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import datasets
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -29,7 +29,6 @@ from model import load
 from model.checkpoint import Model
 from model.discovery import Discoverer
 from model.learner import Learner
-from storage.importers import open_source
 
 RUNS, TABLE = Path("runs/bench-discovery"), Path("docs/benchmarks/discovery.csv")
 COLUMNS = (
@@ -64,25 +63,7 @@ drawn, too.
 """
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    xtr: np.ndarray
-    ytr: np.ndarray
-    xte: np.ndarray
-    yte: np.ndarray
-
-
-def data(folder: Path) -> Data:
-    source = open_source(folder)
-    (xtr, ytr), (xte, yte) = (source.load_arrays(part) for part in ("train", "test"))
-    assert ytr is not None
-    assert yte is not None
-    index = {name: i for i, name in enumerate(source.classes or sorted(set(ytr)))}
-    train, test = (np.array([index[name] for name in names]) for names in (ytr, yte))
-    return Data(np.asarray(xtr), train, np.asarray(xte), test)
-
-
-def warmed_up(d: Data) -> Path:
+def warmed_up(d: datasets.Labeled) -> Path:
     """The file of a network that has seen no label."""
     file = RUNS / "warm-up.safetensors"
     if not file.exists():
@@ -100,7 +81,7 @@ def labeled_classes(case: str, draw: int, n_classes: int) -> np.ndarray:
     return np.arange(n_classes // 2 if case == "five" else 0)
 
 
-def run(d: Data, case: str, draw: int) -> dict[str, object]:
+def run(d: datasets.Labeled, case: str, draw: int) -> dict[str, object]:
     begun, n_classes = time.monotonic(), int(d.ytr.max()) + 1
     known = labeled_classes(case, draw, n_classes)
     learner = Discoverer(d.xtr, len(known), n_classes - len(known), rng_seed=draw)
@@ -172,7 +153,7 @@ def text(rows: list[dict[str, str]]) -> str:
 
 def main(folder: str, *cases: str) -> None:
     torch.set_num_threads(1)
-    d = data(Path(folder))
+    d = datasets.opened(Path(folder))
     for case, draw in product(cases or CASES, DRAWS):
         if not any((r["case"], r["draw"]) == (case, str(draw)) for r in rows_of(TABLE)):
             append(TABLE, run(d, case, draw))

@@ -12,25 +12,34 @@ docs/benchmarks/warm-start.csv holds is not measured again, so that a cut benchm
 the file to begin anew. On digits, as a trial, the rows go to runs/.
 """
 
-import csv
+import hashlib
+import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import datasets
 import numpy as np
-from scipy import stats
 from sklearn.datasets import load_digits
+from tables import DIFFERENCE, Row, Table, cells, column, difference, grouped, header, spread
 
 from model import evaluation, load
 from model.checkpoint import Model
 from model.learner import Learner, LearnerConfig
-from storage.importers import open_source
 
 RUNS = Path("runs/bench-warm-start")
-COLUMNS = ("rng_seed", "arm", "labels", "steps", "test_accuracy", "seconds")
 ALLOWED = {"life": 0.005, "corrected": 0.01, "retracted": 0.01}  # of accuracy, under `scratch`
+
+TEXT = """\
+# Warm starts
+
+Labels that come in portions (life), labels of which a fifth was wrong at first (corrected), and labels beside which
+there were a fifth as many wrong ones that were undone (retracted), against all labels at once for as many steps
+(scratch): test accuracy, mean over rng seeds [least, greatest]; differences are paired by rng seed.
+
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,34 +48,36 @@ class Plan:
     ytr: np.ndarray
     xte: np.ndarray
     yte: np.ndarray
-    table: Path
+    table: Table
     portions: dict[int, int]  # labels in all -> steps with them
     corrected: int  # labels of which a fifth is wrong, or beside which a fifth more are
     config: LearnerConfig
+
+    @classmethod
+    def of(
+        cls, data: datasets.Labeled, path: Path, portions: dict[int, int], corrected: int, config: LearnerConfig
+    ) -> "Plan":
+        about = json.dumps([asdict(config), portions, corrected], sort_keys=True)
+        table = Table(path, hashlib.sha256(about.encode()).hexdigest()[:8])
+        return cls(data.xtr, data.ytr, data.xte, data.yte, table, portions, corrected, config)
 
     def steps_until(self, labels: int) -> int:
         return sum(steps for n, steps in self.portions.items() if n <= labels)
 
 
 def fashion(folder: Path) -> Plan:
-    source = open_source(folder)
-    (xtr, ytr), (xte, yte) = (source.load_arrays(part) for part in ("train", "test"))
-    assert ytr is not None
-    assert yte is not None
-    index = {name: i for i, name in enumerate(source.classes or sorted(set(ytr)))}
-    train, test = (np.array([index[name] for name in names]) for names in (ytr, yte))
-    table = Path("docs/benchmarks/warm-start.csv")
     portions = {10: 200, 100: 400, 1000: 1600, 10_000: 2000}  # the last two: until more steps give little
-    return Plan(np.asarray(xtr), train, np.asarray(xte), test, table, portions, 1000, LearnerConfig())
+    return Plan.of(datasets.opened(folder), Path("docs/benchmarks/warm-start.csv"), portions, 1000, LearnerConfig())
 
 
 def digits() -> Plan:
-    data = load_digits()
-    order = np.random.default_rng(0).permutation(len(data.images))
-    x, y = (data.images * 255 / 16).round().astype(np.uint8)[order], data.target[order]
+    of = load_digits()
+    order = np.random.default_rng(0).permutation(len(of.images))
+    x, y = (of.images * 255 / 16).round().astype(np.uint8)[order], of.target[order]
     config = LearnerConfig(warm_up_steps=120, batch=96, graph_size=1200)
     portions = {10: 80, 100: 120, 1000: 200}
-    return Plan(x[:1200], y[:1200], x[1200:], y[1200:], RUNS / "digits.csv", portions, 100, config)
+    data = datasets.Labeled(x[:1200], y[:1200], x[1200:], y[1200:], [str(k) for k in range(10)])
+    return Plan.of(data, RUNS / "digits.csv", portions, 100, config)
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,7 @@ class Bench:
     def _warmed_up(self) -> Learner:
         """After the warm-up without labels, which is kept."""
         learner = self._learner()
-        file = RUNS / f"{self.plan.table.stem}-seed{self.rng_seed}.safetensors"
+        file = RUNS / f"{self.plan.table.path.stem}-seed{self.rng_seed}.safetensors"
         if not file.exists():
             while learner.warming_up:
                 learner.take_step()
@@ -140,69 +151,31 @@ class Bench:
         return [str(k) for k in range(int(self.plan.ytr.max()) + 1)]
 
 
-def rows_of(table: Path) -> list[dict[str, str]]:
-    if not table.exists():
-        return []
-    with open(table, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
-
-
-def append(table: Path, row: dict[str, object]) -> None:
-    table.parent.mkdir(parents=True, exist_ok=True)
-    new = not table.exists()
-    with open(table, "a", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def text(rows: list[dict[str, str]]) -> str:
-    """Each arm against `scratch` of the same rng seed and labels: mean of the differences and its 95% interval."""
-    accuracy = {(r["arm"], int(r["labels"]), r["rng_seed"]): float(r["test_accuracy"]) for r in rows}
-    lines = [
-        "# Warm starts",
-        "",
-        "Labels that come in portions (life), labels of which a fifth was wrong at first (corrected), and labels",
-        "beside which there were a fifth as many wrong ones that were undone (retracted), against all labels at once",
-        "for as many steps (scratch): points of test accuracy, paired by rng seed; 95% interval of the mean difference",
-        "by Student's t.",
-        "",
-        "| labels | arm | scratch | arm's accuracy | difference | interval | allowed |",
-        "| ---: | :--- " + "| ---: " * 5 + "|",
-    ]
-    for arm, labels in dict.fromkeys((a, n) for a, n, _ in accuracy if a != "scratch"):
-        pairs = [
-            (accuracy["scratch", labels, s], value)
-            for (a, n, s), value in accuracy.items()
-            if (a, n) == (arm, labels) and ("scratch", labels, s) in accuracy
-        ]
-        if not pairs:
-            continue
-        before, after = 100 * np.array(pairs).T
-        gain = after - before
-        interval = "one pair"
-        if len(gain) > 1:
-            half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
-            interval = f"{gain.mean() - half:+.2f} to {gain.mean() + half:+.2f}"
-        lines.append(
-            f"| {labels:,} | {arm} | {before.mean():.2f} | {after.mean():.2f} | {gain.mean():+.2f} "
-            f"| {interval} | {-100 * ALLOWED[arm]:+.1f} |"
-        )
-    return "\n".join([*lines, ""])
+def text(rows: list[Row]) -> str:
+    """Each arm against `scratch` of the same rng seed and labels."""
+    lines = header("labels", "arm", "scratch", "arm's accuracy", *DIFFERENCE, "allowed")
+    scratch = {
+        n: column(of, "test_accuracy") for n, of in grouped([r for r in rows if r["arm"] == "scratch"], "labels")
+    }
+    for arm in ALLOWED:
+        for labels, of in grouped([r for r in rows if r["arm"] == arm and r["labels"] in scratch], "labels"):
+            values, without = column(of, "test_accuracy"), scratch[labels]
+            told = f"{int(labels):,}", arm, spread(without), spread(values), *difference(without, values)
+            lines.append(cells(*told, f"{-ALLOWED[arm]:+.3f}"))
+    return TEXT + "\n".join([*lines, ""])
 
 
 def main(source: str, rng_seeds: str = "0,1,2") -> None:
     plan = digits() if source == "digits" else fashion(Path(source))
     for rng_seed in map(int, rng_seeds.split(",")):
-        done = {(r["arm"], int(r["labels"])) for r in rows_of(plan.table) if r["rng_seed"] == str(rng_seed)}
+        done = {(r["arm"], int(r["labels"])) for r in plan.table.rows() if r["rng_seed"] == str(rng_seed)}
         for row in Bench(plan, rng_seed).run(done):
             if (row["arm"], row["labels"]) not in done:  # of a life that was cut, the rows before the cut come again
-                append(plan.table, row)
+                plan.table.add([row])
                 print(row, flush=True)
-    table = text(rows_of(plan.table))
-    plan.table.with_suffix(".md").write_text(table, encoding="utf-8")
-    print(table)
+    said = text(plan.table.rows())
+    plan.table.path.with_suffix(".md").write_text(said, encoding="utf-8")
+    print(said)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ textures     colour 32x32: the pattern tells the class, the colours do not
 photos       colour 64x64 (any size): lit objects in front of crops of real photographs, with clutter
 vectors      real numbers on curved manifolds, 20 features
 table        scikit-learn's wine or breast cancer table: features of very different units
+opened       one that is in files already
 few_digits   scikit-learn's 8x8 digits, the first class a hundred times as frequent as the last
 """
 
@@ -17,6 +18,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_breast_cancer, load_digits, load_sample_image, load_wine
+
+from storage.importers import open_source
 
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic",
@@ -37,6 +40,17 @@ class Labeled(NamedTuple):
     xte: np.ndarray
     yte: np.ndarray
     names: list[str]
+
+
+def opened(source: Path) -> Labeled:
+    """A labeled source with a training and a test part, such as a folder of IDX files."""
+    found = open_source(source)
+    (xtr, ytr), (xte, yte) = (found.load_arrays(part) for part in ("train", "test"))
+    if ytr is None or yte is None:
+        raise ValueError(f"{source} has no labels")
+    names = found.classes or sorted(set(ytr))
+    train, test = (np.array([names.index(name) for name in of], np.int64) for of in (ytr, yte))
+    return Labeled(np.asarray(xtr), train, np.asarray(xte), test, list(names))
 
 
 def save(data: Labeled, path: Path) -> Path:
