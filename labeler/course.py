@@ -184,6 +184,8 @@ class Course:
             self.say("learning")
             if not self.learning.settled:
                 self._begin_again()
+            elif until_settled and self.learning.current and not self._lacks_map() and not self._paused():
+                return False
         self.learning.sync()
         if until_settled:
             self.quiet_after = 0.0  # no page is open that wants the processor
@@ -332,6 +334,9 @@ class Course:
                 self.mapmaker.begin(learner.features.components(), known, newest, learner.step)
         except OSError:
             log.exception("The map could not be made or written.")
+
+    def _lacks_map(self) -> bool:
+        return self.learning.map is None and bool(self.store.setting("map", True))
 
     def _quiet_in(self) -> float:
         """Seconds until nobody is taken to be labeling, if no label comes; not above 0 when that is so."""

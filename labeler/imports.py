@@ -33,7 +33,8 @@ class ImportReport:
 
     `left_parts`: other parts of the source, with their numbers of images, that no import has taken yet. `stay_in_pool`:
     images meant as gold ones that were in the project already, to be labeled: they stay that. `measure_share`: of the
-    questions those that measure from now on, where that was changed, as it was asked for.
+    questions those that measure from now on, where that was changed, as it was asked for. `measured`: how many were
+    kept for measuring, of those without a label. `new_classes`: their names.
     """
 
     added: int
@@ -45,6 +46,8 @@ class ImportReport:
     left_parts: dict[str, int]
     stay_in_pool: int
     measure_share: float | None
+    measured: int
+    new_classes: list[str]
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Importer:
         self._stay_in_pool: set[int] = set()
         self._added = self._duplicates = self._labeled = 0
         self._new_share: float | None = None
+        self._new_classes: list[str] = []
 
     def run(self, path: Path, part: str | None, measure_share: float | None, on_progress: Progress) -> ImportReport:
         source = open_source(path)
@@ -85,7 +89,9 @@ class Importer:
             raise ValueError(f"There is no part {part!r} in {path}; it has {', '.join(source.parts)}.")
         total = source.parts[part]
         if self._labels or self._gold:
+            known = {one.id for one in self._store.classes(archived=True)}
             self._class_ids = class_ids_for(source, part, self._store)
+            self._new_classes = [one.name for one in self._store.classes() if one.id not in known]
         split = "gold" if self._gold else "pool"
         place = printable(Path(os.path.abspath(path)))
         before = [one for one in self._store.imports() if one.source == place]
@@ -112,6 +118,8 @@ class Importer:
             {other: n for other, n in source.parts.items() if n and other not in taken},
             len(self._stay_in_pool),
             self._new_share,
+            self._store.number_imported("measure", [import_id]),
+            self._new_classes,
         )
 
     def _draw_measured(self, total: int, share: float | None, attempts: list[int]) -> set[int]:

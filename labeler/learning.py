@@ -83,7 +83,7 @@ class Learning:
         self.learned_event_id = 0
         self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
         self._not_here: int | None = None  # the first event of an image that was imported since
-        self.settled = False  # the version gone on from had, and nothing has come since
+        self.settled = self.current = False  # the version gone on from had settled; and is as one would be now
         self._prototypes: np.ndarray | None = None
         self._memory = acquisition.Memory()
         self._seen_whole = False
@@ -124,6 +124,8 @@ class Learning:
         self.sync()
         then, now = [row.metrics.get("images"), row.last_event_id], [len(self.images), self.last_event_id]
         self.settled = bool(row.metrics.get("settled")) and (then, before) == (now, self.class_ids)
+        same = row.acquisition == control_of(self.store).acquisition and model.header["classes"] == self._names()
+        self.current = self.settled and same
         self.learned_event_id = row.metrics["learned_event_id"]
         since = np.unique([e.sample_id for e in self.store.events(after=self.learned_event_id)]).astype(np.int64)
         known = {p for p, y in self.learner.labels.items() if self.class_ids[y] in before}
@@ -331,15 +333,18 @@ class Learning:
 
     def model(self, vae: SSVAE) -> checkpoint.Model:
         """The published weights as everybody else sees them."""
-        names = {c.id: c.name for c in self.store.classes(archived=True)}
         header = {
-            "classes": [names[c] for c in self.class_ids],
+            "classes": self._names(),
             "class_ids": self.class_ids,
             "last_event_id": self.last_event_id,
             "labels": len(self.learner.labels),
             "steps": self.learner.step,
         }
         return checkpoint.Model(vae, self.learner.mixtures, header, self.learner.own_layer)
+
+    def _names(self) -> list[str]:
+        names = {c.id: c.name for c in self.store.classes(archived=True)}
+        return [names[c] for c in self.class_ids]
 
     def metrics(self, probs: np.ndarray, model: checkpoint.Model) -> dict[str, Any]:
         """What the page shows of this version; a figure that cannot be had is absent."""

@@ -40,6 +40,8 @@ def as_trained_on(images: np.ndarray, vae: SSVAE) -> np.ndarray:
     if shape_of(images) != c.shape:
         raise ValueError(f"the network takes x of shape {c.shape}; these images give {shape_of(images)}")
     if c.likelihood == "gaussian":
+        if images.dtype.kind == "f" and not np.isfinite(images).all():
+            raise ValueError("a number is NaN or infinite: fill it in first")
         if images.dtype == np.uint8 and images.ndim > 2:
             raise ValueError(
                 "a decoder of means takes real numbers, and these images are of uint8: "

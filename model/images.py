@@ -21,7 +21,7 @@ def fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
     Its longer side becomes `size`, and the median of its border fills the square (so that nothing is stretched); an
     image smaller than the working size is enlarged.
     """
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise ValueError(f"expected uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}")
     image = _with_channels(image, channels)
     h, w = image.shape[:2]

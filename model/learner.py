@@ -134,6 +134,8 @@ class Learner:
         self.vae = vae.to(self.device.torch)
         for name, weights in self.vae.named_parameters():
             weights.requires_grad_(name not in vae.frozen)
+        parts = [part for part in self.vae.modules() if next(part.parameters(), None) is not None]
+        self._frozen = [part for part in parts if not any(weights.requires_grad for weights in part.parameters())]
         nn.utils.convert_conv2d_weight_memory_format(self.vae, torch.channels_last)
         self.ema = copy.deepcopy(self.vae).requires_grad_(False).eval()
         on_cpu_or_cuda = self.device.name in ("cpu", "cuda")
@@ -291,6 +293,8 @@ class Learner:
         if self.labels and not early:
             self._keep_graph()
         self.vae.train()
+        for part in self._frozen:
+            part.eval()
         terms = self._terms(early)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -538,6 +542,8 @@ class Learner:
         """What would be published now, for somebody who has arrays and no project; `classes` are the names."""
         if len(classes) != self.n_classes:
             raise ValueError(f"{len(classes)} names were given for {self.n_classes} classes")
+        if len(set(classes)) < len(classes):
+            raise ValueError(f"two classes have the same name: {', '.join(classes)}")
         self.features.refresh(self.ema, np.arange(len(self.images)), self.step)
         if self.graph is None and self.labels:
             self.build_graph()

@@ -110,6 +110,8 @@ class SSVAE(nn.Module):
         decoder_gives  "logits" or "probs" of values in [0, 1], or "means" of real numbers, which are standardised
         decoder_takes  "z": its first layer gets further columns for the class; "z and y": z (B, z_dim) beside y (B, C)
         """
+        if n_classes < 1:
+            raise ValueError(f"the model needs at least 1 class, got {n_classes}")
         shape = tuple(shape)
         h = own_h(encoder_trunk, shape)  # (2, h_dim)
         z_dim = own_z_dim(h, z_dim, mu, logvar)

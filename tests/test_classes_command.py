@@ -54,6 +54,12 @@ def test_the_classes_are_listed_in_words_and_as_json(labeled: Project, labeler: 
     }  # fmt: skip
 
 
+def test_the_project_may_stand_before_the_command(labeled: Project, labeler: Command) -> None:
+    ended = labeler("classes", labeled.folder, "rename", "cat", "tiger")
+    assert (ended.code, ended.err) == (0, "")
+    assert shown(labeled)[0][0] == "tiger"
+
+
 def test_classes_are_changed_by_commands(labeled: Project, labeler: Command) -> None:
     def classes(*words: object) -> str:
         ended = labeler("classes", words[0], labeled.folder, *words[1:])

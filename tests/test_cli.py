@@ -131,6 +131,8 @@ def test_a_project_is_made_filled_labeled_and_exported_by_commands(
         "left_parts": {},
         "stay_in_pool": 0,
         "measure_share": None,
+        "measured": 0,
+        "new_classes": [],
         "rejected": [],
     }
 
@@ -303,6 +305,17 @@ def test_an_export_into_a_folder_prints_the_file_and_refuses_to_write_it_twice(
     again = labeler("export", project.folder, tmp_path / "out")
     assert again.code == 1
     assert f"{tmp_path}/out/labels.csv exists already" in again.err
+
+
+def test_an_import_of_labels_tells_of_new_classes_and_that_nothing_measures(
+    image_folder: Path, tmp_path: Path, labeler: Command
+) -> None:
+    labeler("new", tmp_path / "project", "--classes", "cat")
+    said = labeler("import", tmp_path / "project", image_folder, "--labels").out
+    assert "1 new class: dog." in said
+    assert "none of it measures" in said
+    report = json.loads(labeler("import", tmp_path / "project", image_folder, "--labels", "--json").out)
+    assert (report["new_classes"], report["measured"]) == ([], 0)
 
 
 def test_generate_without_a_model_or_with_an_unknown_class_says_what_to_do(

@@ -120,6 +120,15 @@ def test_vectors_and_images_do_not_mix(tmp_path, vectors, image_folder, order):
         assert len(p.images().array) == n
 
 
+def test_a_model_gives_no_probability_of_what_is_not_a_number(tmp_path, vectors):
+    with Project.create(tmp_path / "p", ["a", "b"]) as p:
+        p.import_(vectors, measure_share=0)
+        model = Learner(p.images().array, 2).as_model(["a", "b"])
+    assert np.isfinite(model.predict_proba(ROWS[:2])).all()
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        model.predict_proba(np.full((2, 7), np.nan))
+
+
 def test_vectors_of_another_length_are_refused(tmp_path, vectors):
     with Project.create(tmp_path / "p", ["a"]) as p:
         p.import_(vectors, measure_share=0)

@@ -1,5 +1,6 @@
 """Working size and the square that an image is fitted into."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -44,6 +45,12 @@ def test_gray_and_colour_become_what_the_project_wants():
     assert fit(np.stack([gray] * 3, 2), 8, 1).shape == (8, 8)
     np.testing.assert_array_equal(fit(gray[..., None], 8, 1), gray)
     assert fit_all([gray, np.zeros((30, 7, 3), np.uint8)], 12, 3).shape == (2, 12, 12, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8, 4), (8,)])
+def test_another_layout_is_refused_with_its_shape(shape):
+    with pytest.raises(ValueError, match=rf"expected uint8 \(H, W\) or \(H, W, 3\), got uint8 {re.escape(str(shape))}"):
+        fit(np.zeros(shape, np.uint8), 8, 1)
 
 
 def test_pixels_that_are_not_bytes_are_refused():

@@ -185,6 +185,10 @@ def test_colour_images_that_are_not_square_go_through_a_convolutional_vae_with_b
     assert model.generate("c", 2).dtype == np.uint8
     with pytest.raises(ValueError, match=r"\(3, 8, 12\).*\(3, 9, 12\)"):
         model.embed(np.zeros((1, 9, 12, 3), np.uint8))
+    with pytest.raises(ValueError, match="the same name"):
+        learner.as_model(["a", "b", "a"])
+    with pytest.raises(ValueError, match="at least 1 class"):
+        SSVAE.wrap(theirs.trunk, theirs.decoder, shape=(3, 8, 12), n_classes=0, z_dim=6)
 
 
 def test_signals_of_any_shape_are_standardised_and_come_back_in_their_own_units(tmp_path):
@@ -236,6 +240,19 @@ def test_a_part_that_is_frozen_stays_as_it_is_also_with_a_class_more():
         assert not all(map(torch.equal, drawn, learner.vae.decoder.parameters()))
         if classes == 3:
             learner.reclass([[0], [1], [2], []])
+
+
+def test_a_frozen_trunk_gives_what_it_gave_before_with_its_batch_norm():
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 12, 3), dtype=np.uint8)
+    theirs = ConvVAE()
+    x = torch.rand(4, 3, 8, 12)
+    before = theirs.trunk.requires_grad_(False).eval()(x)
+    vae = SSVAE.wrap(theirs.trunk, theirs.decoder, shape=(3, 8, 12), n_classes=3, z_dim=6)
+    learner = Learner(images, 3, config=SMALL, vae=vae)
+    for _ in range(3):
+        learner.take_step()
+    assert torch.equal(learner.vae.trunk.trunk.eval()(x), before)
+    assert torch.equal(learner.ema.trunk.trunk(x), before)
 
 
 def test_a_wrapped_network_makes_room_for_a_class_and_keeps_what_it_knew(generator):

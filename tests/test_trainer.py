@@ -162,8 +162,13 @@ def test_a_second_trainer_is_refused_and_a_settled_one_ends(digit_project):
     assert published.steps >= 26
     assert seen[-1][0] == published.steps
     assert digit_project.store.process("trainer") is None
-    train(digit_project.folder, until_settled=True)  # nothing new: no warm-up, no step
-    assert digit_project.published().steps == published.steps
+    train(digit_project.folder, until_settled=True)  # nothing new: no warm-up, no step, no version
+    assert digit_project.published().version == published.version
+    digit_project.classes.rename("3", "three")
+    train(digit_project.folder, until_settled=True)
+    renamed = digit_project.published()
+    assert (renamed.steps, renamed.version) == (published.steps, published.version + 1)
+    assert "three" in load(renamed.folder / "model.safetensors").classes
 
 
 def test_a_trainer_that_settled_on_a_thousand_labels_takes_no_time_of_the_processor(tmp_path, digits):

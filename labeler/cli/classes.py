@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class ListedByDefault(TyperGroup):
-    """`labeler classes PROJECT` is `labeler classes list PROJECT`."""
+    """`labeler classes PROJECT` is `labeler classes list PROJECT`; the project may stand before the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = next((word for word in args if not word.startswith("-")), None)
         if first is not None and first not in self.commands:
-            args = ["list", *args]
+            given = args[:2] == [first, *args[1:2]] and args[1:2] and args[1] in self.commands
+            args = [args[1], first, *args[2:]] if given else ["list", *args]
         return super().parse_args(ctx, args)
 
 

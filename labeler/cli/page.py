@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labeler.cli.base import HOW_CHOSEN, NoBrowser, Port, ProjectFolder, app, known_acquisition, progress
+from labeler.cli.base import HOW_CHOSEN, NoBrowser, Port, ProjectFolder, app, count, known_acquisition, progress
 from labeler.terminal import tell
 
 
@@ -70,6 +70,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a project's model without the page. While training is paused it waits, see 'labeler pause'."""
+    from labeler import Project
     from labeler.course import Lost
     from labeler.course import train as train_project
     from labeler.outage import outlasted
@@ -88,6 +89,10 @@ def train(
         if isinstance(error.__cause__, AlreadyRunning):
             raise error.__cause__ from None  # says all there is to say
         raise
+    with Project.open(project) as p:
+        if version := p.store.newest_version():
+            learned = f"learned from {count(version.labels, 'label')} in {count(version.steps, 'step')}"
+            tell(f"Settled: version {version.version}, {learned}.")
 
 
 def said_when_paused(project: Path) -> Callable[[str], None]:

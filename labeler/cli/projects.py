@@ -106,8 +106,9 @@ def import_(
             min=0,
             max=0.9,
             callback=finite,
-            help="Share of these images kept for measuring accuracy, 500 at most; if given, also the share of the "
-            "questions that measure. [0.1, or 0 where there are gold images; the questions stay as they are]",
+            help="Share of these images, of those without a label, kept for measuring accuracy, 500 at most; if given, "
+            "also the share of the questions that measure. [0.1, or 0 where there are gold images; the questions stay "
+            "as they are]",
         ),
     ] = None,
     max_megapixels: Annotated[float, typer.Option(min=0, callback=finite, help="Larger images are left out.")] = 50,
@@ -141,6 +142,8 @@ def import_(
                 "left_parts": report.left_parts,
                 "stay_in_pool": report.stay_in_pool,
                 "measure_share": report.measure_share,
+                "measured": report.measured,
+                "new_classes": report.new_classes,
                 "rejected": rejected,
             }
         )
@@ -150,12 +153,23 @@ def import_(
         raise ValueError(f"Nothing was imported from {source}: {report.rejected[0][0]}: {report.rejected[0][1]}")
 
 
+def briefly(names: list[str]) -> str:
+    from storage.classes import short
+
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(map(short, names[:SHOWN])) + more
+
+
 def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
     added, duplicates = count(report.added, "image"), count(report.duplicates, "duplicate")
     tell(f"Added {added} ({duplicates} left out) and {count(report.labels, 'label')}.")
     for other, n in {} if part_was_asked_for else report.left_parts.items():
         how = f"--part {other}" if other == "train" else f"--part {other} --gold"
         tell(f"Took part {report.part}; left {count(n, 'image')} of part {other}: import them with {how}")
+    if report.new_classes:
+        tell(f"{count(len(report.new_classes), 'new class', 'new classes')}: {briefly(report.new_classes)}.")
+    if report.labels and not report.measured:
+        tell("What has a label is learned from: none of it measures. Import test images with --gold for an accuracy.")
     if report.stay_in_pool:
         were = count(report.stay_in_pool, "image was", "images were")
         tell(f"{were} in the project without --gold already: such images stay in the pool and do not test.")

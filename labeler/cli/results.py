@@ -71,6 +71,8 @@ def generate(
                 f"{project} has no model yet. Train one with: labeler train {typed(project)} --until-settled"
             )
         origin = Origin(p.name, published.version, published.labels, temperature, rng_seed)
+        per_class = p.store.counts()["per_class"]
+        unlabeled = [c.name for c in p.store.classes() if c.name in drawn and not per_class.get(c.id)]
     files = draw(published.folder / "model.safetensors", drawn, n, origin, out)
     if as_json:
         print_json({"version": published.version, "labels": published.labels, "files": [str(f) for f in files]})
@@ -78,6 +80,8 @@ def generate(
         learned = f"version {published.version}, learned from {count(published.labels, 'label')}"
         what = " to ".join(map(short, drawn))
         tell(f"{out}: {count(n, 'image')} {'of' if between is None else 'from'} {what} by {learned}")
+        for name in unlabeled:
+            tell(f"{short(name)} has no label yet: what is drawn of it is a guess.")
 
 
 def draw(model_file: Path, classes: list[str], n: int, origin: "Origin", out: Path) -> list[Path]:
