@@ -2,6 +2,8 @@
 
 import math
 
+SMALL = 200  # values of an image: about 14x14 in gray
+
 
 def warm_up_steps(n_images: int) -> int:
     """A step for each of the first few hundred images, 1,000 from 40,000 images on."""
@@ -24,6 +26,15 @@ def forcing(labels: int, n_classes: int) -> float:
     A decoder that many labels teach what each class looks like needs less force to heed y, and the force costs ELBO.
     """
     return max(0.4, min(1.0, 10 * n_classes / max(labels, 1)))
+
+
+def kl_share(values: int) -> float:
+    """What the KL terms of an image of so many values are multiplied with: less than 1 below SMALL.
+
+    So few pixels of a Bernoulli likelihood say less than a z costs, so that z would be left empty and all drawings of a
+    class one image: docs/decisions/0048.
+    """
+    return min(1.0, values / SMALL)
 
 
 def affordable(batch: int, shape: tuple[int, ...]) -> int:

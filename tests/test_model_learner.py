@@ -60,6 +60,14 @@ def test_an_image_decoded_as_another_class_is_seen_as_that_class(trained, digits
     assert seen_as_asked(Model(deaf, learner.mixtures, {"classes": NAMES})) < 0.25
 
 
+def test_small_images_keep_some_style_in_z(trained, digits):
+    images, labels = digits[0] / 255, digits[1]
+    drawn = [trained[1].generate(k, 100) / 255 for k in range(10)]
+    of_drawn = np.mean([each.var(0).mean() for each in drawn])
+    of_real = np.mean([images[labels == k].var(0).mean() for k in range(10)])
+    assert of_drawn > 0.08 * of_real
+
+
 def test_generated_digits_are_mostly_seen_as_what_was_asked(trained, digits, judge):
     images, _ = digits
     _, features = judge.see(images[1200:])
