@@ -159,7 +159,10 @@ class Model:
 
     @torch.inference_mode()
     def generate(self, label: int | str, n: int, rng_seed: int = 0, temperature: float = 1.0) -> np.ndarray:
-        """n new images of a class (index or name): uint8 (n, H, W) or (n, H, W, 3)."""
+        """n new images of a class (index or name): uint8 (n, H, W) or (n, H, W, 3).
+
+        They are means of p(x|z,y), without its noise: vectors, float32 (n, D), vary less than real ones.
+        """
         _must_be_drawable(n, temperature)
         return self.draw(self._index(label), *self._random_places(n, rng_seed), temperature)
 

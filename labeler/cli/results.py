@@ -42,7 +42,7 @@ def generate(
             min=0,
             max=2,
             callback=finite,
-            help="Spread: 1 as varied as the class, 0.8 purer and more alike, 0 its typical images.",
+            help="Spread: 1 as varied in z as the class, 0.8 purer and more alike, 0 its typical images.",
         ),
     ] = 1.0,
     rng_seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
