@@ -15,6 +15,7 @@ from labeler.flips import as_rows
 from labeler.learning import Learning
 from labeler.lookout import Lookout
 from labeler.outage import heard
+from model.device import use_one_thread
 from storage import Store
 
 MOST = 20_000_000  # probabilities: a larger file would not be written in time, so that only versions rank
@@ -30,6 +31,7 @@ class Ranker(threading.Thread):
         self._ranked: tuple[Path, int, str, float] | None = None  # folder of the version, newest event, and by what
 
     def run(self) -> None:
+        use_one_thread()
         while not self._ended.is_set():
             seen = self._lookout.news
             with heard("A ranking could not be published."):  # the next version ranks as well

@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ def _convolution_seconds(dtype: torch.dtype) -> float:
 
 
 _taken_from: int | None = None  # the number of threads that a watch has brought down to one, for the next watch
+
+
+def use_one_thread() -> None:
+    """For the calling thread alone. Small operations beside gradient steps are many times slower on several threads:
+    each of them waits until all have a core.
+
+    torch.set_num_threads is for all threads to come, too: the learner's would have one.
+    """
+    torch.get_num_threads()  # at its first use in a thread torch takes its own number over
+    torch.ones(1 << 16).sum()
+    threadpool_limits(1, user_api="openmp")
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """How many threads the steps take, on a machine that other work has too."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from model import device
-from model.device import StepWatch
+from model.device import StepWatch, use_one_thread
 
 
 @pytest.fixture
@@ -16,6 +17,24 @@ def two_threads() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     device._taken_from = None
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_thread_that_takes_one_leaves_the_others_theirs() -> None:
+    seen: list[int] = []
+
+    def beside() -> None:
+        use_one_thread()
+        seen.append(torch.get_num_threads())
+
+    for _ in range(2):
+        other = threading.Thread(target=beside)
+        other.start()
+        other.join()
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert (seen, torch.get_num_threads()) == ([1, 1, 2], 2)
 
 
 def disturbed() -> StepWatch:
