@@ -28,6 +28,8 @@ class Ranker(threading.Thread):
         super().__init__(name="ranker", daemon=True)
         self._store, self._now, self._lookout, self._ended = store, now, lookout, ended
         self._rng = np.random.default_rng(0)
+        self.idle = threading.Event()  # whoever takes steps waits for it: a ranking beside a step takes twice as long
+        self.idle.set()
         self._ranked: tuple[Path, int, str, float] | None = None  # folder of the version, newest event, and by what
 
     def run(self) -> None:
@@ -50,7 +52,11 @@ class Ranker(threading.Thread):
             in_force = newest[0], learning.published_event_id, *learning.published_how
         if newest != in_force:
             self._ranked = newest
-            rank_now(learning, self._rng, control.acquisition)
+            self.idle.clear()
+            try:
+                rank_now(learning, self._rng, control.acquisition)
+            finally:
+                self.idle.set()
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:
