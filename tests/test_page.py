@@ -390,6 +390,7 @@ REFUSED_LATE = """() => {
 
 
 REFILL = "async () => void (await import('/labeler/ui/canvas.js')).sitting().queue.restart()"
+WAITS = "async () => !(await import('/labeler/ui/canvas.js')).sitting().queue.busy"
 
 
 def test_a_name_once_given_is_not_asked_for_again_by_an_answer_to_an_earlier_request(
@@ -399,6 +400,7 @@ def test_a_name_once_given_is_not_asked_for_again_by_an_answer_to_an_earlier_req
     page = visit()
     page.wait_for_load_state("networkidle")
     page.evaluate(REFUSED_LATE)
+    page.wait_for_function(WAITS)  # one request is under way at a time, and it is to be one without a cookie
     page.context.clear_cookies()
     page.evaluate(REFILL)  # as often as not one answer leaves enough in the queue
     press(page, "1")
