@@ -27,7 +27,7 @@ from model.generation import Mixtures
 from model.head import Head
 from model.instant import EQUAL_SAY, Instant
 from model.networks import perceptual_layers
-from model.objective import Objective
+from model.objective import PAPER, Objective
 from model.schedule import affordable, forcing, kl_share, labeled_share, supervision, warm_up_steps
 from model.ssvae import SSVAE, sample_z
 
@@ -345,7 +345,7 @@ class Learner:
             x_shown, pixel_logits = x[shown], self.vae.decode(z[shown], y[shown])
 
         beta = 1.0 if early else o.beta
-        if self.vae.config.is_image and o.cycle:  # the paper's objective stays as it is
+        if self.vae.config.is_image and o != PAPER:
             beta *= kl_share(x[0].numel())
         scale = min(1.0, 784 / x[0].numel())  # one balance of the terms for every image size
         kl_z = objective.kl_z(mu, logvar, y, self.vae.prior_mu, self.vae.prior_logvar)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +170,8 @@ def end(process: subprocess.Popen[str], timeout: float = 60) -> Ended:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGUSR1)
-        time.sleep(2)
+        with suppress(subprocess.TimeoutExpired):  # reads meanwhile: a full pipe would hold it up
+            process.communicate(timeout=2)
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"It has not ended within {timeout} s. It said, and stands at:\n{out}\n{err}") from None

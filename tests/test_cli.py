@@ -316,6 +316,11 @@ def test_an_import_of_labels_tells_of_new_classes_and_that_nothing_measures(
     assert "none of it measures" in said
     report = json.loads(labeler("import", tmp_path / "project", image_folder, "--labels", "--json").out)
     assert (report["new_classes"], report["measured"]) == ([], 0)
+    tested = tmp_path / "tested"
+    labeler("new", tested, "--classes", "cat,dog")
+    np.savez(tmp_path / "test.npz", x=np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8), y=[0, 1, 0, 1])
+    labeler("import", tested, tmp_path / "test.npz", "--gold")
+    assert "none of it measures" not in labeler("import", tested, image_folder, "--labels").out
 
 
 def test_generate_without_a_model_or_with_an_unknown_class_says_what_to_do(

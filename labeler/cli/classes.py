@@ -22,8 +22,8 @@ class ListedByDefault(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = next((word for word in args if not word.startswith("-")), None)
         if first is not None and first not in self.commands:
-            given = args[:2] == [first, *args[1:2]] and args[1:2] and args[1] in self.commands
-            args = [args[1], first, *args[2:]] if given else ["list", *args]
+            swapped = len(args) > 1 and args[0] == first and args[1] in self.commands
+            args = [args[1], first, *args[2:]] if swapped else ["list", *args]
         return super().parse_args(ctx, args)
 
 

@@ -130,6 +130,7 @@ def import_(
             max_megapixels=max_megapixels,
             on_progress=bar,
         )
+        counts = p.store.counts()
     if as_json:
         rejected = [{"name": name, "reason": reason} for name, reason in report.rejected]
         print_json(
@@ -148,7 +149,7 @@ def import_(
             }
         )
     else:
-        print_import(report, part_was_asked_for=part is not None)
+        print_import(report, part is not None, measures=bool(counts["gold"] or counts["measure"]))
     if report.rejected and not report.added and not report.duplicates:
         raise ValueError(f"Nothing was imported from {source}: {report.rejected[0][0]}: {report.rejected[0][1]}")
 
@@ -160,7 +161,7 @@ def briefly(names: list[str]) -> str:
     return ", ".join(map(short, names[:SHOWN])) + more
 
 
-def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
+def print_import(report: "ImportReport", part_was_asked_for: bool, measures: bool) -> None:
     added, duplicates = count(report.added, "image"), count(report.duplicates, "duplicate")
     tell(f"Added {added} ({duplicates} left out) and {count(report.labels, 'label')}.")
     for other, n in {} if part_was_asked_for else report.left_parts.items():
@@ -168,7 +169,7 @@ def print_import(report: "ImportReport", part_was_asked_for: bool) -> None:
         tell(f"Took part {report.part}; left {count(n, 'image')} of part {other}: import them with {how}")
     if report.new_classes:
         tell(f"{count(len(report.new_classes), 'new class', 'new classes')}: {briefly(report.new_classes)}.")
-    if report.labels and not report.measured:
+    if report.labels and not measures:
         tell("What has a label is learned from: none of it measures. Import test images with --gold for an accuracy.")
     if report.stay_in_pool:
         were = count(report.stay_in_pool, "image was", "images were")
