@@ -19,12 +19,12 @@ from labeler.outage import heard
 from labeler.project import Project
 from labeler.published import clear_drafts
 from labeler.ranker import Ranker
+from model.device import Pause
 from storage import AlreadyRunning
 
 BEAT_EVERY = 1.0  # seconds, while there is something new to tell
 REST_BEATS = 3  # of these for one heartbeat otherwise
 SLICE = 2  # steps between two looks while learning
-LONGEST_RANKING = 1.0  # seconds that steps wait for one
 CYCLE = 25  # steps after which a version is published although a great many labels came at once
 STEPPING = 4.0  # times as long as a version takes to publish, steps are taken before the next one, up to CYCLE of them
 WARM_UP_PUBLISH = 8.0  # seconds between versions while warming up, if labels came
@@ -118,9 +118,9 @@ def _until_done(project: Project, report: Report, until_settled: bool, on_progre
     try:
         while True:
             setbacks = course.learning.setbacks if course else []
-            learning = _when_ready(project, report, lookout, until_settled, setbacks)
+            learning = _when_ready(project, report, lookout, until_settled, setbacks, ranker.let_pass)
             mapmaker.close()  # one that was begun lacks the images that were added
-            course = Course(project, learning, report, on_progress, lookout, mapmaker, ranker.idle)
+            course = Course(project, learning, report, on_progress, lookout, mapmaker)
             if not course.run(until_settled):
                 return
             # images were added: begin again on all of them, from the newest version
@@ -132,13 +132,13 @@ def _until_done(project: Project, report: Report, until_settled: bool, on_progre
 
 
 def _when_ready(
-    project: Project, report: Report, lookout: Lookout, until_settled: bool, setbacks: Sequence[str]
+    project: Project, report: Report, lookout: Lookout, until_settled: bool, setbacks: Sequence[str], pause: Pause
 ) -> Learning:
     """A learner over the project's images, as soon as there are classes and at least two images."""
     while True:
         seen = lookout.news
         try:
-            return Learning(project, rng_seed=_rng_seed(project), setbacks=setbacks)
+            return Learning(project, rng_seed=_rng_seed(project), setbacks=setbacks, pause=pause)
         except ValueError as e:
             if until_settled:
                 raise
@@ -163,11 +163,10 @@ class Course:
         on_progress: Progress | None = None,
         lookout: Lookout | None = None,
         mapmaker: Mapmaker | None = None,
-        ranked: threading.Event | None = None,
     ):
         self.project, self.store, self.learning, self.report = project, project.store, learning, report
         self.on_progress, self.lookout = on_progress, lookout or Lookout(project.store, report.lost)
-        self.mapmaker, self.ranked = mapmaker, ranked
+        self.mapmaker = mapmaker
         self.began_at_step = 0  # after the last divergence
         self.in_a_row = 0  # divergences with fewer than STEADY steps between them
         self.begun_at = time.monotonic()
@@ -252,8 +251,9 @@ class Course:
     # ---------- divergence ----------
     def _roll_back(self, reason: str) -> None:
         """On from the newest version, or from the beginning without one: fresh optimiser, half the rate, new draws."""
+        before = self.learning
         self.learning = Learning(
-            self.project, rng_seed=_rng_seed(self.project), setbacks=[*self.learning.setbacks, reason]
+            self.project, rng_seed=_rng_seed(self.project), setbacks=[*before.setbacks, reason], pause=before.pause
         )
         self.in_a_row += 1
         newest = self.store.newest_version()
@@ -352,7 +352,7 @@ class Course:
 
     def _warm_up(self) -> None:
         """A slice of the warm-up. Labels given meanwhile are learned from at once and published now and then."""
-        self._improve()
+        self.learning.improve(SLICE)
         self.learning.sync()
         self.say("warm_up", self.setback)
         known = self.published[0] if self.published else 0
@@ -394,19 +394,13 @@ class Course:
             self._publish()
         return True
 
-    def _improve(self) -> None:
-        for _ in range(SLICE):
-            if self.ranked is not None:
-                self.ranked.wait(LONGEST_RANKING)
-            self.learning.improve(1)
-
     def _begin_again(self) -> None:
         self.changed_at_step, self.history = self.learning.learner.step, [0.0]
         self.changed_at = time.monotonic()
 
     def _steps(self, phase: str) -> None:
         learner = self.learning.learner
-        self._improve()
+        self.learning.improve(SLICE)
         weights = vars(learner.config.objective)
         falling = {name: value for name, value in learner.losses.items() if name not in ENDLESS}
         self.history += [sum(weights[name] * value for name, value in falling.items())] * SLICE

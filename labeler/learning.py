@@ -4,7 +4,6 @@ The trainer process and `labeler simulate` both go through here; neither has a l
 """
 
 import copy
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from labeler.flips import Flips, as_rows
 from labeler.scores import measured_labels
 from labeler.working import as_pictures
 from model import ACQUISITIONS, acquisition, checkpoint
+from model.device import Pause, no_pause
 from model.graph import Graph
 from model.instant import Instant
 from model.learner import Learner, LearnerConfig
@@ -42,7 +42,7 @@ class Learning:
     """One learner over all images of a project. Everything here takes and gives sample ids and class ids.
 
     `setbacks` are the reasons for which learners before this one diverged: each halves the rate, and takes other
-    batches and other first weights.
+    batches and other first weights. `pause` is called before each step and between the parts of a version.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Learning:
         config: LearnerConfig | None = None,
         rng_seed: int = 0,
         setbacks: Sequence[str] = (),
+        pause: Pause = no_pause,
     ):
         self.project, self.store, self.setbacks = project, project.store, list(setbacks)
+        self.pause = pause
         images = project.images()
         self.sample_ids, self.images = images.sample_ids, images.array
         self.class_ids = [c.id for c in self.store.classes()]
@@ -78,7 +80,9 @@ class Learning:
             }
         )
         config = replace(config, lr=config.lr / 2 ** len(setbacks))
-        self.learner = Learner(self.images, len(self.class_ids), held_out, config, rng_seed + 1000 * len(setbacks))
+        self.learner = Learner(
+            self.images, len(self.class_ids), held_out, config, rng_seed + 1000 * len(setbacks), pause=pause
+        )
         self.last_event_id = 0
         self.learned_event_id = 0
         self._waiting: list[tuple[int, list[int]]] = []  # (event id, positions whose label it brought)
@@ -179,10 +183,10 @@ class Learning:
         return changed
 
     def improve(self, steps: int) -> None:
-        begun = time.perf_counter()
         for _ in range(steps):
+            self.pause()
             self.learner.take_step()
-        self.seconds += time.perf_counter() - begun
+            self.seconds += self.learner.step_seconds
         while self._waiting and not any(self.learner.lacks_steps(p) for p in self._waiting[0][1]):
             learned = self._waiting.pop(0)[0]
             self.learned_event_id = learned if self._not_here is None else min(learned, self._not_here - 1)
@@ -262,11 +266,13 @@ class Learning:
         self._find_prototypes()
         instant = learner.look()
         vae = learner.finished(instant.head if instant else None)
+        self.pause()
         probs = learner.features.probs(vae)
         if not np.isfinite(probs).all():
             raise FloatingPointError(f"a probability is not finite at step {learner.step}")
         learner.keep_mixtures(probs)
         nodes = None if learner.warming_up else learner.graph
+        self.pause()
         how = acquisition_name, control_of(self.store).diversity
         scores, ranking, name = self.rank(acquisition_name, probs, nodes, learner.labels, self.rng)
         model = self.model(vae)
@@ -278,10 +284,14 @@ class Learning:
         )
 
         def save(path: Path) -> None:
+            self.pause()
             model.save(path)
             if self.map is not None:
                 maps.write(path.parent, self.map)
 
+        self.pause()
+        strip = as_pictures(model.strip(STRIP), self.images)
+        self.pause()
         published.publish(
             self.project.folder,
             self.store,
@@ -299,7 +309,7 @@ class Learning:
                 "scores": scores,
                 "ranking": ranking,
                 "embeddings": learner.features.latents(vae)[0].astype(np.float16),
-                "generated": as_pictures(model.strip(STRIP), self.images),
+                "generated": strip,
             },
             save_model=save,
         )

@@ -6,7 +6,7 @@ import time
 from labeler.outage import heard
 from storage import Store
 
-LOOK_EVERY = 0.015  # seconds between two looks while people label: a look takes about 0.1 ms, most of it to wake up
+LOOK_EVERY = 0.008  # seconds between two looks while people label: a look takes about 0.1 ms, most of it to wake up
 REST_EVERY = 0.25  # and when nobody has for long
 GROWTH = 1 / 600  # in between, seconds for each second without news: 0.1 after a minute
 

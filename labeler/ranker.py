@@ -18,6 +18,7 @@ from labeler.outage import heard
 from model.device import use_one_thread
 from storage import Store
 
+LONGEST = 1.0  # seconds that a step or a part of a version waits for a ranking
 MOST = 20_000_000  # probabilities: a larger file would not be written in time, so that only versions rank
 
 
@@ -28,9 +29,13 @@ class Ranker(threading.Thread):
         super().__init__(name="ranker", daemon=True)
         self._store, self._now, self._lookout, self._ended = store, now, lookout, ended
         self._rng = np.random.default_rng(0)
-        self.idle = threading.Event()  # whoever takes steps waits for it: a ranking beside a step takes twice as long
-        self.idle.set()
+        self._idle = threading.Event()
+        self._idle.set()
         self._ranked: tuple[Path, int, str, float] | None = None  # folder of the version, newest event, and by what
+
+    def let_pass(self) -> None:
+        """Wait while a ranking is made: beside a step it takes twice as long. For the thread that trains."""
+        self._idle.wait(LONGEST)
 
     def run(self) -> None:
         use_one_thread()
@@ -52,11 +57,11 @@ class Ranker(threading.Thread):
             in_force = newest[0], learning.published_event_id, *learning.published_how
         if newest != in_force:
             self._ranked = newest
-            self.idle.clear()
+            self._idle.clear()
             try:
                 rank_now(learning, self._rng, control.acquisition)
             finally:
-                self.idle.set()
+                self._idle.set()
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:

@@ -1,6 +1,7 @@
 """Where and how arithmetic runs: CUDA when present, bfloat16 where this processor gains from it, one thread or all."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
@@ -8,6 +9,12 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
+
+Pause = Callable[[], None]  # called between the parts of long work: what is urgent may go first there
+
+
+def no_pause() -> None:
+    """Where nothing is."""
 
 
 @dataclass(frozen=True)

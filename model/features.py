@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model.device import Device, eigh
+from model.device import Device, Pause, eigh, no_pause
+from model.head import Head
 from model.ssvae import SSVAE, VAEConfig
 
 CHUNK = 500  # what a layer makes of these fits the cache: a third faster than 2,000
@@ -79,8 +80,8 @@ def to_data(vae: SSVAE, decoded: torch.Tensor) -> np.ndarray:
 class Features:
     """The topmost layer h of N images, as bfloat16 (N, h_dim): a position here is a row of the image array."""
 
-    def __init__(self, images: np.ndarray, h_dim: int, device: Device):
-        self.images, self.device = images, device
+    def __init__(self, images: np.ndarray, h_dim: int, device: Device, pause: Pause = no_pause):
+        self.images, self.device, self._pause = images, device, pause
         self.h = torch.zeros(len(images), h_dim, dtype=torch.bfloat16)
         self.refreshed_at = np.full(len(images), -(2**31), np.int64)  # the step of each row's weights
         self._next = 0  # where the next part of a round begins
@@ -90,6 +91,7 @@ class Features:
         vae.eval()
         self.refreshed_at[positions] = step
         for i in range(0, len(positions), CHUNK):
+            self._pause()
             part = positions[i : i + CHUNK]
             with self.device.autocast():
                 h = vae.trunk(to_unit(self.images[part], self.device))
@@ -105,8 +107,7 @@ class Features:
     def probs(self, vae: SSVAE, positions: np.ndarray | None = None) -> np.ndarray:
         """q(y|x) of the given positions or of all: float32 (n, C); uniform for those that were never seen."""
         h = (self.h if positions is None else self.h[torch.from_numpy(positions)]).to(self.device.torch)
-        logits = torch.cat([vae.classifier(part.float()) for part in h.split(20_000)])
-        probs: np.ndarray = logits.softmax(1).cpu().numpy()
+        probs = Head(vae.classifier.weight, vae.classifier.bias).probs(h)
         seen_at = self.refreshed_at if positions is None else self.refreshed_at[positions]
         probs[seen_at < 0] = 1 / probs.shape[1]
         return probs
@@ -126,6 +127,10 @@ class Features:
     @torch.inference_mode()
     def latents(self, vae: SSVAE, positions: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(mu, variance), float32 (n, Z) each, of the given positions or of all."""
-        h = self.h if positions is None else self.h[torch.from_numpy(positions)]
-        mu, logvar = vae.latent(h.to(self.device.torch).float()).chunk(2, dim=1)
+        h = (self.h if positions is None else self.h[torch.from_numpy(positions)]).to(self.device.torch)
+        found = []
+        for part in h.split(20_000):
+            self._pause()
+            found.append(vae.latent(part.float()))
+        mu, logvar = torch.cat(found).chunk(2, dim=1)
         return mu.cpu().numpy(), logvar.clamp(-8, 4).exp().cpu().numpy()

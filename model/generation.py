@@ -9,6 +9,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from model.device import Pause, no_pause
+
 COMPONENTS = 10
 FIT_ON = 1000  # points of one class, at most: with 3,000 and twice the iterations the drawings were no better
 LEAST = 32  # points of one class, as far as anything is taken for it
@@ -108,6 +110,7 @@ def fit(
     fallback: Mixtures,
     rng: np.random.Generator,
     before: Mixtures | None = None,
+    pause: Pause = no_pause,
 ) -> Mixtures:
     """Mixtures of q(z|x) over the points mu (n, Z), variance (n, Z) of each class in labels (n,).
 
@@ -119,6 +122,7 @@ def fit(
     made = Mixtures(fallback.weights.clone(), fallback.means.clone(), fallback.factors.clone())
     spread = mu.var(0).mean() if len(mu) > 1 else 1.0
     for k in range(n_classes):
+        pause()
         of_class = np.flatnonzero(labels == k)
         if not len(of_class):
             continue

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
-from model.device import best_device
+from model.device import Pause, best_device, no_pause
 
 NEIGHBOURS = 15
 CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
@@ -49,7 +49,9 @@ class Graph:
 
 
 @torch.inference_mode()
-def build(positions: np.ndarray, h: torch.Tensor, left_out: np.ndarray = NONE, chunk: int = 1000) -> Graph:
+def build(
+    positions: np.ndarray, h: torch.Tensor, left_out: np.ndarray = NONE, chunk: int = 1000, pause: Pause = no_pause
+) -> Graph:
     """h (n, D): the topmost layer of the images at `positions` (n,)."""
     mean = h.float().mean(0)
     features = F.normalize(h.float() - mean, dim=1)
@@ -57,6 +59,7 @@ def build(positions: np.ndarray, h: torch.Tensor, left_out: np.ndarray = NONE, c
     half = features.bfloat16() if best_device().bfloat16 else features
     cosines, neighbours = torch.empty(n, k), torch.empty(n, k, dtype=torch.long)
     for i in range(0, n, chunk):
+        pause()
         similarity = half[i : i + chunk] @ half.T  # (chunk, n)
         similarity[torch.arange(len(similarity)), torch.arange(i, i + len(similarity))] = -2  # not its own neighbour
         top, who = similarity.topk(k, dim=1)

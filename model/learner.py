@@ -21,7 +21,7 @@ from model.augment import augment, augment_vectors
 from model.checkpoint import Model
 from model.columns import FITTED_ON, Sources, fit_classifier, folded, same_columns, with_columns
 from model.critic import Critic, shifted
-from model.device import Device, StepWatch, best_device
+from model.device import Device, Pause, StepWatch, best_device, no_pause
 from model.features import Features, as_trained_on, config_for, to_unit
 from model.generation import Mixtures
 from model.head import Head
@@ -76,7 +76,8 @@ class Learner:
     """images uint8 (N, S, S) or (N, S, S, 3), or vectors float (N, D); with a `vae` of one's own, whatever it takes.
 
     `held_out` (N,) bool: never trained on, neither image nor label. A label is a class index. Positions are rows of
-    `images`; what they mean outside is the caller's affair. ValueError for arrays that nothing can be learned from.
+    `images`; what they mean outside is the caller's affair. `pause` is called in the middle of each step and
+    between the parts of longer work. ValueError for arrays that nothing can be learned from.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class Learner:
         rng_seed: int = 0,
         device: Device | None = None,
         vae: SSVAE | None = None,
+        pause: Pause = no_pause,
     ):
         self.config = config or LearnerConfig()
-        self.device = device or best_device()
+        self.device, self._pause = device or best_device(), pause
         images = self._given = images if isinstance(images, np.ndarray) else np.asarray(images)
         self.held_out = np.zeros(len(images), bool) if held_out is None else np.asarray(held_out)
         if self.held_out.dtype != bool or self.held_out.shape != (len(images),):
@@ -155,7 +157,7 @@ class Learner:
         self.mirrored = torch.full((c.n_classes,), bool(self.config.flip))  # classes that a mirrored image keeps
         self.mixtures = generation.from_prior(self.ema.prior_mu, self.ema.prior_logvar)
         self._mixtures_of: tuple[int, set[int]] | None = None  # step at which they were fitted, classes with a label
-        self.features = Features(self.images, c.h_dim, self.device)
+        self.features = Features(self.images, c.h_dim, self.device, self._pause)
         self._graph_due = self.step
 
     def _new_critic(self) -> Critic | None:
@@ -296,6 +298,9 @@ class Learner:
         for part in self._frozen:
             part.eval()
         terms = self._terms(early)
+        forward = time.perf_counter()
+        self._pause()
+        begun += time.perf_counter() - forward
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -447,7 +452,7 @@ class Learner:
         positions = np.concatenate([labeled, others[: self.config.graph_size - len(labeled)]])
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
-        self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)], left_out)
+        self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)], left_out, pause=self._pause)
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
         if self.config.flip is None and self.vae.config.is_image and self.graph_probs is not None:
@@ -498,7 +503,9 @@ class Learner:
         positions = self.graph.positions
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
+        self._pause()
         instant = Instant(self.graph, self.features.h.clone(), self.own_layer)
+        self._pause()
         instant.learn(self.labels)
         return instant
 
@@ -538,7 +545,7 @@ class Learner:
         labels = np.array([self.labels.get(p, -1) for p in positions.tolist()])
         classes = generation.members(probs[positions], labels)
         mu, variance = self.features.latents(self.ema, positions)
-        self.mixtures = generation.fit(mu, variance, classes, prior, self.rng, self.mixtures)
+        self.mixtures = generation.fit(mu, variance, classes, prior, self.rng, self.mixtures, self._pause)
 
     def as_model(self, classes: Sequence[str]) -> Model:
         """What would be published now, for somebody who has arrays and no project; `classes` are the names."""

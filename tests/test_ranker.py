@@ -1,5 +1,6 @@
 """A label changes the ranking at once: spread over the graph, last layer refitted, published beside the version."""
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from labeler import Project
+from labeler import Project, published, ranker
 from labeler.learning import Learning
 from labeler.lookout import Lookout
 from labeler.ranker import Ranker, rank_now
-from model import graph
+from model import features, graph
+from model.checkpoint import Model
 from model.head import Head, Ridge, agreed
 from model.instant import Instant
 
@@ -189,9 +191,9 @@ def test_a_torn_ranking_is_as_none(learning: Learning) -> None:
 def test_the_thread_ranks_after_each_label_and_ends_with_its_trainer(learning: Learning) -> None:
     project, ended = learning.project, threading.Event()
     lookout = Lookout(project.store, ended)
-    ranker = Ranker(project.store, lambda: learning, lookout, ended)
+    thread = Ranker(project.store, lambda: learning, lookout, ended)
     lookout.start()
-    ranker.start()
+    thread.start()
     loop = project.loop()
     for i in range(3):
         loop.answer(i + 1, i)
@@ -201,5 +203,64 @@ def test_the_thread_ranks_after_each_label_and_ends_with_its_trainer(learning: L
             time.sleep(0.01)
         assert i + 1 not in found.ranking
     ended.set()
-    ranker.join(10)
-    assert not ranker.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_training_waits_while_a_ranking_is_made(learning: Learning, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, enough, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:
+        begun.set()
+        return enough.wait(30)
+
+    monkeypatch.setattr(ranker, "rank_now", slow)
+    monkeypatch.setattr(ranker, "LONGEST", 30.0)
+    lookout = Lookout(learning.store, ended)
+    thread = Ranker(learning.store, lambda: learning, lookout, ended)
+    learning.pause = thread.let_pass
+    learning.improve(1)  # nothing is being ranked
+    assert learning.learner.step == 31
+    lookout.start()
+    thread.start()
+    learning.project.loop().answer(1, 0)
+    assert begun.wait(30)
+    steps = threading.Thread(target=learning.improve, args=(1,))
+    steps.start()
+    steps.join(0.3)
+    assert learning.learner.step == 31
+    enough.set()
+    steps.join(30)
+    assert learning.learner.step == 32
+    ended.set()
+    thread.join(10)
+
+
+def test_what_is_urgent_may_go_first_between_the_parts_of_a_version(
+    learning: Learning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    again = Learning(learning.project, pause=lambda: done.append("pause"))
+    again.resume()
+
+    def noted(owner: object, name: str) -> None:
+        of = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, **kwargs: (done.append(name), of(*args, **kwargs))[1])
+
+    for owner, name in ((Learning, "rank"), (Learning, "metrics"), (Model, "strip"), (published, "publish")):
+        noted(owner, name)
+    monkeypatch.setattr(features, "CHUNK", 50)
+    again.publish("coverage")
+    assert done[:5] == 5 * ["pause"], "250 images are seen in five parts"
+    assert [name for name in done if name != "pause"] == ["rank", "strip", "metrics", "publish"]
+    assert all(before == "pause" for before, name in itertools.pairwise(done) if name in ("rank", "strip", "metrics"))
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(0, 3), (7, 1), (2500, 2), (1000, 100)])
+def test_probabilities_of_a_layer_are_its_softmax(n: int, n_classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(n, 6, generator=generator).bfloat16()
+    head = Head(torch.randn(n_classes, 6, generator=generator), torch.randn(n_classes, generator=generator))
+    found = head.probs(h)
+    assert (found.dtype, found.shape) == (np.float32, (n, n_classes))
+    assert np.allclose(found, (h.double() @ head.weight.double().T + head.bias.double()).softmax(1).numpy(), atol=1e-6)
