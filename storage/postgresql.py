@@ -92,7 +92,7 @@ class PostgreSQL:
     def _told(self, context: Any) -> BaseException | None:
         """The built-in exception that says it, in one line; None leaves it to SQLAlchemy."""
         found = context.original_exception
-        if context.is_pre_ping:  # another connection is taken
+        if context.is_pre_ping or not isinstance(found, Exception):  # another connection is taken; Ctrl-C is no outage
             return None
         if context.is_disconnect or (context.connection is None and isinstance(found, psycopg.OperationalError)):
             return self._lost(found)

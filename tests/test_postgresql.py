@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import signal
 import stat
 import subprocess
 import sys
@@ -632,6 +633,13 @@ def test_who_waits_for_a_database_says_so_once_and_begins_again_when_it_is_back(
     said = [record.getMessage() for record in caplog.records]
     assert sum("Waiting until it answers again" in text for text in said) == 1
     assert sum("The database answers again" in text for text in said) == 1
+
+
+def test_an_interrupt_in_the_middle_of_a_query_is_no_outage(store: Store) -> None:
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt), store._reading() as db:
+        db.execute(sa.text("SELECT pg_sleep(10)"))
+    assert store.labels() == {}
 
 
 def test_a_database_that_never_answered_is_no_outage(postgresql: "Server", project: Project) -> None:
