@@ -636,9 +636,13 @@ def test_who_waits_for_a_database_says_so_once_and_begins_again_when_it_is_back(
 
 
 def test_an_interrupt_in_the_middle_of_a_query_is_no_outage(store: Store) -> None:
-    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt), store._reading() as db:
-        db.execute(sa.text("SELECT pg_sleep(10)"))
+    interrupting = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    interrupting.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), store._reading() as db:
+            db.execute(sa.text("SELECT pg_sleep(10)"))
+    finally:
+        interrupting.cancel()  # where the query failed before
     assert store.labels() == {}
 
 
