@@ -24,6 +24,7 @@ from model.instant import Instant
 from model.learner import Learner, LearnerConfig
 from model.objective import PRESETS
 from model.ssvae import SSVAE
+from model.trust import Trust
 
 if TYPE_CHECKING:
     from labeler.project import Project
@@ -122,6 +123,7 @@ class Learning:
             if model.own_layer is not None:
                 model.own_layer.put_into(model.vae.classifier)
             self.learner.resume(model.vae, row.steps, self._sources(before), model.mixtures)
+            self.learner.trust, self.learner.network_trust = map(Trust, model.header.get("trust", ((), ())))
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
         self.map = self._map_of(self.project.folder / row.folder)
@@ -349,6 +351,7 @@ class Learning:
             "last_event_id": self.last_event_id,
             "labels": len(self.learner.labels),
             "steps": self.learner.step,
+            "trust": [[round(r, 3) for r in of.ratios] for of in (self.learner.trust, self.learner.network_trust)],
         }
         return checkpoint.Model(vae, self.learner.mixtures, header, self.learner.own_layer)
 

@@ -17,7 +17,7 @@ from torch import nn
 RIDGE = 0.01  # added to the diagonal of the features' covariance, relative to its mean
 CALIBRATED_ON = 2000  # nodes, at most
 CHUNK = 1000  # rows of h that a processor keeps at hand as float32
-LOG_SCALES = math.log(0.2), math.log(60)  # the regression's values lie between 0 and 1; a layer in training is too sure
+LOG_SCALES = math.log(0.02), math.log(60)  # the regression lies between 0 and 1; a layer in training is too sure
 
 
 class Head(NamedTuple):

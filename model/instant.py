@@ -19,15 +19,16 @@ class Instant:
     """Labels in, a classification layer out; `head` is None until there is a label.
 
     h (N, D): the features of all images, of which the graph's nodes are some; `network`: the layer that learns by
-    gradient steps, as it was when the features were taken.
+    gradient steps, as it was when the features were taken; `trust`: how far the graph is believed, from 0 to 1;
+    `network_share`: that of the network in what is taken for its belief, the rest is chance.
     """
 
-    def __init__(self, nodes: Graph, h: torch.Tensor, network: Head):
-        self.graph, self.h, self.network = nodes, h, network
+    def __init__(self, nodes: Graph, h: torch.Tensor, network: Head, trust: float = 1.0, network_share: float = 1.0):
+        self.graph, self.h, self.network, self.trust = nodes, h, network, trust
         self.n_classes = len(network.weight)
         self.head: Head | None = None
         self._nodes_h = h[torch.from_numpy(nodes.positions).to(h.device)].float()
-        self._network_probs = network.probs(self._nodes_h)
+        self._network_probs = network_share * network.probs(self._nodes_h) + (1 - network_share) / self.n_classes
         self._ridge: Ridge | None = None
 
     def learn(self, labels: dict[int, int]) -> None:
@@ -40,8 +41,10 @@ class Instant:
         if self._ridge is None:
             self._ridge = Ridge(self._nodes_h)
         say = len(labels) / (EQUAL_SAY * self.n_classes)
-        share = say / (1 + say)
-        classes = (graph.sharpened(spread_probs) + min(say, 1) * self._network_probs).argmax(1)
+        share = 1 - self.trust / (1 + say)
+        classes = (
+            self.trust * graph.sharpened(spread_probs) + min(say + 1 - self.trust, 1) * self._network_probs
+        ).argmax(1)
         classes[rows[inside]] = known[inside]
         head = self._ridge.fit(torch.from_numpy(classes).to(self.h.device), self.n_classes)
         power = 1 + SURER * min(1, len(labels) / (WELL_SPREAD * self.n_classes))

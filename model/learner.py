@@ -30,6 +30,7 @@ from model.networks import perceptual_layers
 from model.objective import PAPER, Objective
 from model.schedule import affordable, forcing, kl_share, labeled_share, supervision, warm_up_steps
 from model.ssvae import SSVAE, sample_z
+from model.trust import Trust
 
 FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
 EXPLODED = 1000  # times the usual loss: a new label, or a term that sets in, raises it by less than ten times
@@ -121,6 +122,9 @@ class Learner:
         self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
         self.graph_probs: np.ndarray | None = None
+        self.trust = Trust()  # in the graph, and so in what unlabeled images teach
+        self.network_trust = Trust()
+        self._spread: set[int] = set()  # positions whose label the graph was told
         self._graph_due = 0
         vae = vae or SSVAE(config_for(images, n_classes))
         if vae.config.n_classes != n_classes:
@@ -368,13 +372,14 @@ class Learner:
         terms["supervised"] = (o.supervised * supervision(len(self.labels), len(self.trainable)), views)
         if early:
             return terms
+        trust = self.trust.weight
         self.confidence.lerp_(probs.detach().max(1).values.mean(), 0.02)
         if o.consistency:
-            terms["consistency"] = (o.consistency, objective.consistency(other[n:], probs, self.confidence))
+            terms["consistency"] = (trust * o.consistency, objective.consistency(other[n:], probs, self.confidence))
         if o.propagation and self.graph is not None:
             pseudo, sure = self._graph_says(rows)
             fading = 1 + len(self.labels) / (EQUAL_SAY * n_classes)  # with many labels the network knows better
-            terms["propagation"] = (o.propagation / fading, objective.propagation(other[n:], pseudo, sure))
+            terms["propagation"] = (trust * o.propagation / fading, objective.propagation(other[n:], pseudo, sure))
         if o.perceptual or self.critic is not None:
             part = slice(self.config.partial_batch)
             drawn, real = self._layers_of(self.vae.expected(pixel_logits[part]), x_shown[part])
@@ -453,6 +458,7 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)], left_out, pause=self._pause)
+        self.graph_probs = None
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
         if self.config.flip is None and self.vae.config.is_image and self.graph_probs is not None:
@@ -466,6 +472,7 @@ class Learner:
             self.graph_probs = None
             return
         rows, labels, inside = self._placed(self.graph, self.labels)
+        self._compare(self.graph, rows, labels)
         self.graph_probs = graph.propagate(self.graph, rows, labels, self.n_classes)
         sharp = graph.sharpened(self.graph_probs)
         pseudo = torch.from_numpy(self.graph_probs.argmax(1))
@@ -473,6 +480,25 @@ class Learner:
         self._pseudo = pseudo
         top = np.log(max(self.n_classes, 2))
         self._sure = (1 - objective.entropy(torch.from_numpy(sharp)) / top).clamp_min(0)
+
+    def _compare(self, nodes: graph.Graph, rows: np.ndarray, labels: np.ndarray) -> None:
+        """Labels that neither graph nor network was told, with what both say of their images without them."""
+        positions = np.fromiter(self.labels, np.int64, len(self.labels))
+        positions = positions[~np.isin(positions, nodes.left_out)]  # as `placed` has them
+        new = np.array([self.steps_with[p] == 0 and p not in self._spread for p in positions.tolist()], bool)
+        self._spread = set(self.labels)
+        if not new.any():
+            return
+        of_network = self.own_layer.probs(self.features.h[torch.from_numpy(positions[new])])
+        self.network_trust.compare(of_network, labels[new], labels[~new])
+        if self.graph_probs is not None:
+            told = [(self.graph_probs, new, ~new)]
+        else:  # two halves, each by all others
+            half = new & (np.cumsum(new) % 2 == 0)
+            parts = [part for part in (half, new & ~half) if part.any()]
+            told = [(graph.propagate(nodes, rows[~part], labels[~part], self.n_classes), part, ~part) for part in parts]
+        for probs, part, others in told:
+            self.trust.compare(graph.sharpened(probs[rows[part]]), labels[part], labels[others])
 
     def _placed(self, nodes: graph.Graph, labels: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`graph.placed` of labels. What was never seen is seen first: its node is found by its features, and kept."""
@@ -504,7 +530,8 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         self._pause()
-        instant = Instant(self.graph, self.features.h.clone(), self.own_layer)
+        trust, share = self.trust.weight, self.network_trust.share
+        instant = Instant(self.graph, self.features.h.clone(), self.own_layer, trust, trust + (1 - trust) * share)
         self._pause()
         instant.learn(self.labels)
         return instant

@@ -362,6 +362,19 @@ def test_a_trainer_that_starts_again_learns_only_what_its_last_version_had_not(d
     )
 
 
+def test_how_far_the_graph_was_believed_is_not_forgotten(digit_project, course):
+    label(digit_project, 12)
+    to_rest(course)
+    label(digit_project, 6, first=12)
+    to_rest(course)
+    learner = course.learning.learner
+    later = Learning(digit_project)
+    assert later.resume()
+    for before, after in ((learner.trust, later.learner.trust), (learner.network_trust, later.learner.network_trust)):
+        assert len(before.ratios) == 6
+        assert list(after.ratios) == pytest.approx(list(before.ratios), abs=1e-3)
+
+
 def test_a_trainer_that_was_stopped_before_it_settled_goes_on_to_settle(digit_project, course):
     label(digit_project, 12)
     to_rest(course)
