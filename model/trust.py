@@ -1,4 +1,4 @@
-"""How far the neighbour graph can be believed, told by labels that it had not seen: prequential, Dawid 1984.
+"""How far the neighbour graph, or the network, can be believed, told by labels new to it: prequential, Dawid 1984.
 
 Where the learned features do not hold what the classes are about, such as shapes before busy backgrounds, neighbours
 are of one class no oftener than by chance, and what they say of the unlabeled images teaches only wrong things.
@@ -16,15 +16,15 @@ SHARES = np.arange(1, 41) / 40
 
 
 class Trust:
-    """`ratios`: for each label what the graph gave its class, over what chance would have given it."""
+    """`ratios`: for each label what its class was given without it, over what chance would have given it."""
 
     def __init__(self, ratios: Iterable[float] = ()):
         self.ratios = deque(ratios, maxlen=REMEMBERED)
 
     def compare(self, probs: np.ndarray, labels: np.ndarray, known: np.ndarray) -> None:
-        """probs (m, C) of images before their `labels` (m,) were spread; `known`: the classes that had a label then.
+        """probs (m, C) of images before their `labels` (m,) were told; `known`: the classes that had a label then.
 
-        A label of another class says nothing of the graph, and neither does the first class.
+        A label of another class tells nothing, and neither does the first class.
         """
         known = np.unique(known)
         if len(known) < 2:

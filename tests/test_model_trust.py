@@ -72,6 +72,10 @@ def test_labels_that_have_nothing_to_do_with_the_features_are_learned_without_th
         terms = learner._terms(False)
         for term in ("consistency", "propagation"):
             assert (terms[term][0] > 0) == (name == "true")
+        if name == "drawn" and not at_once:  # the network was sure of its guesses, and they were wrong
+            instant = learner.look()
+            assert instant is not None
+            assert instant.probs().max(1).mean() < learner.own_layer.probs(instant.h).max(1).mean() - 0.1
     assert weights == {"true": 1, "drawn": 0}
 
 
