@@ -1,5 +1,6 @@
 """A sitting in real time: a server and its trainer as people start them, answers through the page's routes."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -7,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -87,15 +89,15 @@ def until(done: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 @contextmanager
 def _server(project: Project, acquisition: str) -> Iterator[httpx.Client]:
-    """`labeler serve` on a free port, as a client of its routes; stopped as Ctrl-C stops it.
+    """`labeler serve` on a free port, as a client of its routes; stopped as Ctrl-C stops it, and when we are killed.
 
     What it and its trainer tell is shown where something went wrong, and is no part of a simulation's output otherwise.
     """
     command = [sys.executable, "-P", "-m", "labeler", "serve", str(project.folder), "--port", "0", "--no-browser"]
-    command += ["--acquisition", acquisition]
+    command += ["--acquisition", acquisition, "--parent", str(os.getpid())]
     with (
         tempfile.TemporaryFile("w+") as told,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as server,
+        subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=told, text=True) as server,
     ):
         assert server.stdout is not None
         try:

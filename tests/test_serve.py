@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from conftest import interrupt, start, wait_for
 from pages import CHROMIUM, FLAGS, IMAGE, small_project
 from playwright.sync_api import Response, expect, sync_playwright
 
 from labeler import Project
+from labeler.project import DATABASE
 from labeler.serve import configured, serve
 from storage import AlreadyRunning
 from storage.processes import runs
@@ -197,6 +199,27 @@ def test_kill_9_of_the_server_while_keys_arrive_loses_no_answer(
     assert [[event.sample_id, event.class_id] for event in events] == pressed
     assert len({event.sample_id for event in events}) == len(events)
     assert len(stored) < len(events), "some answers were given while the server was away"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_simulation_that_is_killed_takes_its_server_and_its_trainer_along(
+    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], number: signal.Signals
+) -> None:
+    images, labels = digits
+    source, out = tmp_path / "digits.npz", tmp_path / "out"
+    np.savez(source, xtr=images[:120], ytr=labels[:120], xte=images[120:180], yte=labels[120:180])
+    process = start("simulate", source, "--budget", 100, "--seconds-per-label", 60, "--out", out)
+    try:
+        folder = wait_for(lambda: next((f.parent for f in out.glob(f"simulate-*/**/{DATABASE}")), None), 60)
+        with Project.open(folder) as project:
+            server = wait_for(lambda: (known := project.store.process("server")) and int(known["pid"]), 60)
+            trainer = wait_for(lambda: trainer_pid(project), 30)
+            process.send_signal(number)
+            process.communicate(timeout=10)
+            wait_for(lambda: not runs(server) and not runs(trainer), 15)
+            assert project.store.process("server") is None, "it ended in good order"
+    finally:
+        process.kill()
 
 
 def test_a_header_is_not_believed_about_where_a_request_comes_from() -> None:

@@ -1,5 +1,7 @@
 """Commands that run the page and its trainer."""
 
+import os
+import signal
 import uuid
 from collections.abc import Callable
 from enum import StrEnum
@@ -9,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from labeler.cli.base import HOW_CHOSEN, NoBrowser, Port, ProjectFolder, app, count, known_acquisition, progress
+from labeler.lifeline import end_with
 from labeler.terminal import tell
 
 
@@ -46,8 +49,11 @@ def serve(
     auth: Annotated[
         bool, typer.Option("--auth", help="People sign in, see 'labeler user'. Always so with another --host.")
     ] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Process that started this one: end with it.")] = None,
 ) -> None:
     """Open the page, and train the model beside it. Ctrl-C ends both."""
+    if parent is not None:
+        end_with(parent, lambda: os.kill(os.getpid(), signal.SIGTERM))
     known_acquisition(acquisition)
     if not host:
         raise typer.BadParameter("--host is empty: 127.0.0.1 is this machine alone, 0.0.0.0 all that reach it")
