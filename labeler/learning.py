@@ -123,7 +123,8 @@ class Learning:
             if model.own_layer is not None:
                 model.own_layer.put_into(model.vae.classifier)
             self.learner.resume(model.vae, row.steps, self._sources(before), model.mixtures)
-            self.learner.trust, self.learner.network_trust = map(Trust, model.header.get("trust", ((), ())))
+            pseudo = self.learner.pseudo_labels
+            pseudo.trust, pseudo.network_trust = map(Trust, model.header.get("trust", ((), ())))
         except (FileNotFoundError, ValueError):
             return False  # a torn or foreign file: the warm-up takes a minute, the labels are all there
         self.map = self._map_of(self.project.folder / row.folder)
@@ -345,13 +346,14 @@ class Learning:
 
     def model(self, vae: SSVAE) -> checkpoint.Model:
         """The published weights as everybody else sees them."""
+        pseudo = self.learner.pseudo_labels
         header = {
             "classes": self._names(),
             "class_ids": self.class_ids,
             "last_event_id": self.last_event_id,
             "labels": len(self.learner.labels),
             "steps": self.learner.step,
-            "trust": [[round(r, 3) for r in of.ratios] for of in (self.learner.trust, self.learner.network_trust)],
+            "trust": [[round(r, 3) for r in of.ratios] for of in (pseudo.trust, pseudo.network_trust)],
         }
         return checkpoint.Model(vae, self.learner.mixtures, header, self.learner.own_layer)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model import graph, objective
+from model import graph
 from model.checkpoint import Model
 from model.head import Ridge, agreed
 from model.instant import Instant
@@ -79,11 +79,12 @@ class Discoverer(Learner):
         Half of it is the network's own, which needs some hundred steps to learn what a search found.
         """
         instant = super().look()
-        if instant is None or self.graph is None or self.graph_probs is None:
+        probs = self.pseudo_labels.probs
+        if instant is None or self.graph is None or probs is None:
             return instant
         h = instant.h[torch.from_numpy(self.graph.positions)].float()
-        ridge, columns = Ridge(h), torch.from_numpy(self.graph_probs.argmax(1))
-        expected = torch.from_numpy(agreed(self.graph_probs, instant.network.probs(h)))
+        ridge, columns = Ridge(h), torch.from_numpy(probs.argmax(1))
+        expected = torch.from_numpy(agreed(probs, instant.network.probs(h)))
         found = ridge.calibrated(ridge.fit(columns, self.n_classes), expected)
         instant.head = ridge.calibrated(found.mixed_with(instant.network, 0.5), expected)
         return instant
@@ -109,11 +110,9 @@ class Discoverer(Learner):
             self._searched = now
         self._changed = False
         assert self._found is not None
-        self.graph_probs = self._found.copy()
-        self.graph_probs[rows[inside]] = np.eye(self.n_classes, dtype=np.float32)[labels[inside]]
-        probs = torch.from_numpy(self.graph_probs)
-        self._pseudo = probs.argmax(1)
-        self._sure = (1 - objective.entropy(probs) / np.log(max(self.n_classes, 2))).clamp_min(0)
+        probs = self._found.copy()
+        probs[rows[inside]] = np.eye(self.n_classes, dtype=np.float32)[labels[inside]]
+        self.pseudo_labels.take(probs, probs, rows[inside], labels[inside])
 
     def _search(self, rows: np.ndarray, labels: np.ndarray) -> None:
         assert self.graph is not None

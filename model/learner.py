@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from model import generation, graph, mirror, objective
+from model.adversary import Adversary
 from model.augment import augment, augment_vectors
 from model.checkpoint import Model
 from model.columns import FITTED_ON, Sources, fit_classifier, folded, same_columns, with_columns
@@ -28,9 +29,9 @@ from model.head import Head
 from model.instant import EQUAL_SAY, Instant
 from model.networks import perceptual_layers
 from model.objective import PAPER, Objective
+from model.pseudo_labels import PseudoLabels
 from model.schedule import affordable, forcing, kl_share, labeled_share, supervision, warm_up_steps
 from model.ssvae import SSVAE, sample_z
-from model.trust import Trust
 
 FEATURES_LAST = 150  # steps after which the graph takes no feature as it is; the EMA of the weights moves slowly
 EXPLODED = 1000  # times the usual loss: a new label, or a term that sets in, raises it by less than ten times
@@ -121,9 +122,7 @@ class Learner:
         self._usual_loss: float | None = None  # running mean of the size of the sum
         self.step_seconds = 0.0
         self.graph: graph.Graph | None = None
-        self.graph_probs: np.ndarray | None = None
-        self.trust = Trust()  # in the graph, and so in what unlabeled images teach
-        self.network_trust = Trust()
+        self.pseudo_labels = PseudoLabels()  # of the graph's nodes, and so what unlabeled images teach
         self._spread: set[int] = set()  # positions whose label the graph was told
         self._graph_due = 0
         vae = vae or SSVAE(config_for(images, n_classes))
@@ -152,10 +151,7 @@ class Learner:
             weight_decay=self.config.weight_decay,
             fused=on_cpu_or_cuda,
         )
-        self.adversary = nn.Sequential(
-            nn.Linear(c.z_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, c.n_classes)
-        ).to(self.device.torch)
-        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), 1e-3)
+        self.adversary = Adversary(c.z_dim, c.n_classes).to(self.device.torch)
         self.critic = self._new_critic()
         self.confidence = torch.tensor(1 / c.n_classes, device=self.device.torch)  # running mean of the largest q(y|x)
         self.mirrored = torch.full((c.n_classes,), bool(self.config.flip))  # classes that a mirrored image keeps
@@ -221,7 +217,7 @@ class Learner:
         self.mixtures = mixtures.with_columns(sources, mass, prior)
         self.mirrored = torch.stack([mirrored[list(of)].all() if of else self.mirrored[0] for of in sources])
         self.labels, self.steps_with = {}, {}
-        self.graph_probs, self._changed, self._took_over = None, True, True
+        self.pseudo_labels.probs, self._changed, self._took_over = None, True, True
 
     def _with_columns(self, vae: SSVAE, sources: Sources) -> tuple[SSVAE, np.ndarray]:
         """The network for other classes, and the mass (C,) of its old ones: the mean of q(y|x) over some images."""
@@ -341,7 +337,7 @@ class Learner:
         rows, unlabeled = self._unlabeled_batch(max(size - n, self._batch // 4))
         x = to_unit(self.images[np.concatenate([labeled, unlabeled])], self.device)  # (n + B, C, H, W)
         y_labeled = torch.tensor([self.labels[i] for i in labeled.tolist()], dtype=torch.long, device=x.device)
-        moved = self._augmented(x, None if early else torch.cat([y_labeled.cpu(), self._graph_says(rows)[0].cpu()]))
+        moved = self._augmented(x, None if early else torch.cat([y_labeled.cpu(), self.pseudo_labels.of(rows)[0]]))
         with self.device.autocast():
             encoding = self.vae.encode(torch.cat([x, moved]))
             mu, logvar = encoding.mu[: len(x)], encoding.logvar[: len(x)]
@@ -372,12 +368,12 @@ class Learner:
         terms["supervised"] = (o.supervised * supervision(len(self.labels), len(self.trainable)), views)
         if early:
             return terms
-        trust = self.trust.weight
+        trust = self.pseudo_labels.trust.weight
         self.confidence.lerp_(probs.detach().max(1).values.mean(), 0.02)
         if o.consistency:
             terms["consistency"] = (trust * o.consistency, objective.consistency(other[n:], probs, self.confidence))
         if o.propagation and self.graph is not None:
-            pseudo, sure = self._graph_says(rows)
+            pseudo, sure = (of.to(x.device) for of in self.pseudo_labels.of(rows))
             fading = 1 + len(self.labels) / (EQUAL_SAY * n_classes)  # with many labels the network knows better
             terms["propagation"] = (trust * o.propagation / fading, objective.propagation(other[n:], pseudo, sure))
         if o.perceptual or self.critic is not None:
@@ -392,7 +388,7 @@ class Learner:
         if o.cycle:
             terms["cycle"] = (o.cycle * forcing(len(self.labels), n_classes), self._cycle(mu, logvar))
         if o.adversary:
-            terms["adversary"] = (-o.adversary, self._fooled(z, torch.cat([y_labeled, probs.argmax(1)])))
+            terms["adversary"] = (-o.adversary, self.adversary.doubt(z, torch.cat([y_labeled, probs.argmax(1)])))
         return terms
 
     def _unlabeled_batch(self, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -429,16 +425,6 @@ class Learner:
             seen = self.ema.encode(self._augmented(drawn, asked.cpu())).logits
         return F.cross_entropy(seen, asked)
 
-    def _fooled(self, z: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """Entropy of the adversary's guess of the class from z, after one step of its own; the encoder raises it."""
-        self.adversary_optimizer.zero_grad()
-        F.cross_entropy(self.adversary(z.detach()), classes.detach()).backward()
-        self.adversary_optimizer.step()
-        self.adversary.requires_grad_(False)
-        guess = self.adversary(z).softmax(1)
-        self.adversary.requires_grad_(True)
-        return objective.entropy(guess).mean()
-
     def _follow(self) -> None:
         """EMA weights and normalisation statistics one step on; faster in the first steps."""
         follow(self.ema, self.vae, min(self.config.ema, (self.step + 1) / (self.step + 10)))
@@ -458,28 +444,22 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         self.graph = graph.build(positions, self.features.h[torch.from_numpy(positions)], left_out, pause=self._pause)
-        self.graph_probs = None
+        self.pseudo_labels.probs = None
         self._graph_due = self.step + self.config.graph_every
         self.spread_labels()
-        if self.config.flip is None and self.vae.config.is_image and self.graph_probs is not None:
-            images, classes = self.images[positions], self.graph_probs.argmax(1)
+        if self.config.flip is None and self.vae.config.is_image and self.pseudo_labels.probs is not None:
+            images, classes = self.images[positions], self.pseudo_labels.probs.argmax(1)
             self.mirrored = mirror.keeps_class(self.ema, images, classes, self.device, self.rng)
 
     def spread_labels(self) -> None:
         """Propagate the present labels over the present graph."""
         self._changed = False
         if self.graph is None or not self.labels:
-            self.graph_probs = None
+            self.pseudo_labels.probs = None
             return
         rows, labels, inside = self._placed(self.graph, self.labels)
         self._compare(self.graph, rows, labels)
-        self.graph_probs = graph.propagate(self.graph, rows, labels, self.n_classes)
-        sharp = graph.sharpened(self.graph_probs)
-        pseudo = torch.from_numpy(self.graph_probs.argmax(1))
-        pseudo[torch.from_numpy(rows[inside])] = torch.from_numpy(labels[inside])
-        self._pseudo = pseudo
-        top = np.log(max(self.n_classes, 2))
-        self._sure = (1 - objective.entropy(torch.from_numpy(sharp)) / top).clamp_min(0)
+        self.pseudo_labels.spread(self.graph, rows, labels, inside, self.n_classes)
 
     def _compare(self, nodes: graph.Graph, rows: np.ndarray, labels: np.ndarray) -> None:
         """Labels that neither graph nor network was told, with what both say of their images without them."""
@@ -487,18 +467,9 @@ class Learner:
         positions = positions[~np.isin(positions, nodes.left_out)]  # as `placed` has them
         new = np.array([self.steps_with[p] == 0 and p not in self._spread for p in positions.tolist()], bool)
         self._spread = set(self.labels)
-        if not new.any():
-            return
-        of_network = self.own_layer.probs(self.features.h[torch.from_numpy(positions[new])])
-        self.network_trust.compare(of_network, labels[new], labels[~new])
-        if self.graph_probs is not None:
-            told = [(self.graph_probs, new, ~new)]
-        else:  # two halves, each by all others
-            half = new & (np.cumsum(new) % 2 == 0)
-            parts = [part for part in (half, new & ~half) if part.any()]
-            told = [(graph.propagate(nodes, rows[~part], labels[~part], self.n_classes), part, ~part) for part in parts]
-        for probs, part, others in told:
-            self.trust.compare(graph.sharpened(probs[rows[part]]), labels[part], labels[others])
+        if new.any():
+            of_network = self.own_layer.probs(self.features.h[torch.from_numpy(positions[new])])
+            self.pseudo_labels.compare(nodes, rows, labels, new, of_network)
 
     def _placed(self, nodes: graph.Graph, labels: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`graph.placed` of labels. What was never seen is seen first: its node is found by its features, and kept."""
@@ -514,10 +485,6 @@ class Learner:
         elif self._changed:
             self.spread_labels()
 
-    def _graph_says(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        at = torch.from_numpy(rows)
-        return self._pseudo[at].to(self.device.torch), self._sure[at].to(self.device.torch)
-
     # ---------- at once ----------
     def look(self) -> Instant | None:
         """What ranks and classifies until the next version; None while there is no graph, or without propagation.
@@ -530,7 +497,7 @@ class Learner:
         stale = self.step - self.features.refreshed_at[positions] > FEATURES_LAST
         self.features.refresh(self.ema, positions[stale], self.step)
         self._pause()
-        trust, share = self.trust.weight, self.network_trust.share
+        trust, share = self.pseudo_labels.trust.weight, self.pseudo_labels.network_trust.share
         instant = Instant(self.graph, self.features.h.clone(), self.own_layer, trust, trust + (1 - trust) * share)
         self._pause()
         instant.learn(self.labels)

@@ -84,7 +84,7 @@ def test_a_label_of_a_person_takes_the_place_of_a_stand_in_and_of_what_the_searc
     assert (learner.labels[one], learner.steps_with[one]) == (1, 0)
     learner.take_step()
     row = learner.graph.rows_of(np.array([one]))[0]
-    assert learner.graph_probs[row].tolist() == [0, 1, 0, 0, 0]
+    assert learner.pseudo_labels.probs[row].tolist() == [0, 1, 0, 0, 0]
 
 
 def test_what_a_search_found_is_published_before_the_network_has_learned_it(three, monkeypatch):
@@ -99,7 +99,7 @@ def test_what_a_search_found_is_published_before_the_network_has_learned_it(thre
     learner.set_labels(trained.given)
     learner.build_graph()
     which, _ = learner.unnamed()
-    found = learner.graph_probs.argmax(1)
+    found = learner.pseudo_labels.probs.argmax(1)
     assert evaluation.accuracy(np.eye(3)[which[learner.graph.positions] + 1], found) > 0.95
 
 
@@ -114,15 +114,15 @@ def test_labels_of_people_outlive_every_new_search(digits, quick):
 def test_a_label_that_is_taken_back_leaves_no_trace_in_what_the_graph_says(digits, quick):
     learner, given = some_labeled(*digits)
     learner.build_graph()
-    before = learner.graph_probs.copy()
+    before = learner.pseudo_labels.probs.copy()
     open_row = learner.graph.rows_of(np.setdiff1d(np.arange(100), list(learner.labels))[:1])[0]
     position = int(learner.graph.positions[open_row])
     learner.set_labels({**given, position: 0})
     learner.spread_labels()
-    assert learner.graph_probs[open_row, 0] == 1
+    assert learner.pseudo_labels.probs[open_row, 0] == 1
     learner.set_labels(given)
     learner.spread_labels()
-    np.testing.assert_array_equal(learner.graph_probs, before)
+    np.testing.assert_array_equal(learner.pseudo_labels.probs, before)
 
 
 def test_stand_ins_are_not_waited_for_as_new_labels_are(digits, quick):

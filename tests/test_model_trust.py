@@ -68,7 +68,7 @@ def test_labels_that_have_nothing_to_do_with_the_features_are_learned_without_th
             learner.set_labels({i: int(labels[i]) for i in range(n)})
             for _ in range(4):
                 learner.take_step()
-        weights[name] = learner.trust.weight
+        weights[name] = learner.pseudo_labels.trust.weight
         terms = learner._terms(False)
         for term in ("consistency", "propagation"):
             assert (terms[term][0] > 0) == (name == "true")

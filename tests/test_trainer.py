@@ -367,10 +367,11 @@ def test_how_far_the_graph_was_believed_is_not_forgotten(digit_project, course):
     to_rest(course)
     label(digit_project, 6, first=12)
     to_rest(course)
-    learner = course.learning.learner
+    kept = course.learning.learner.pseudo_labels
     later = Learning(digit_project)
     assert later.resume()
-    for before, after in ((learner.trust, later.learner.trust), (learner.network_trust, later.learner.network_trust)):
+    taken = later.learner.pseudo_labels
+    for before, after in ((kept.trust, taken.trust), (kept.network_trust, taken.network_trust)):
         assert len(before.ratios) == 6
         assert list(after.ratios) == pytest.approx(list(before.ratios), abs=1e-3)
 
