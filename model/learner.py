@@ -294,6 +294,7 @@ class Learner:
         early = self.warming_up or self.finding_classes
         if self.labels and not early:
             self._keep_graph()
+        with_graph = time.perf_counter() - begun
         self.vae.train()
         for part in self._frozen:
             part.eval()
@@ -314,7 +315,7 @@ class Learner:
                 now = value.item()
                 means[name] = 0.98 * means.get(name, now) + 0.02 * now
         self.step_seconds = time.perf_counter() - begun
-        self.watch.saw(self.step_seconds)
+        self.watch.saw(self.step_seconds - with_graph)  # a new graph is no disturbance
 
     def _must_be_sound(self, loss: torch.Tensor) -> None:
         """FloatingPointError, before the weights are touched, for a loss or a gradient that would spoil them."""

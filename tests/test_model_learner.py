@@ -1,6 +1,7 @@
 """The learner on real 8x8 digits: it learns, both halves of it, and forgets what is retracted."""
 
 import copy
+import time
 
 import numpy as np
 import pytest
@@ -193,6 +194,17 @@ def test_a_decoder_that_many_labels_teach_is_forced_less_to_heed_y(digits, n_lab
     assert forcing(n_labels, 2) == pytest.approx(times)
     weight, _ = learner._terms(early=False)["cycle"]
     assert weight == pytest.approx(times * learner.config.objective.cycle)
+
+
+def test_the_time_of_a_new_graph_does_not_count_as_a_disturbed_step(digits, monkeypatch):
+    """It would leave the next eighty steps one thread."""
+    learner = Learner(digits[0][:120], 2, config=LearnerConfig(warm_up_steps=0))
+    learner.set_labels({i: i % 2 for i in range(8)})
+    build, seen = learner.build_graph, []
+    monkeypatch.setattr(learner, "build_graph", lambda: (build(), time.sleep(0.2)))
+    monkeypatch.setattr(learner.watch, "saw", seen.append)
+    learner.take_step()
+    assert 0 < seen[0] <= learner.step_seconds - 0.2
 
 
 def test_a_label_of_an_image_that_was_never_seen_goes_to_the_node_most_like_it(digits):
