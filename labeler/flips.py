@@ -8,7 +8,7 @@ several answers came between two publications the flips are those of all of them
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class Flips:
 
 
 def as_rows(changes: Sequence[Change]) -> list[list[Any]]:
-    return [list(astuple(one)) for one in changes]
+    return [[getattr(one, column.name) for column in fields(Change)] for one in changes]
 
 
 def from_rows(rows: Sequence[Sequence[Any]]) -> list[Change]:

@@ -43,6 +43,7 @@ class Ranker(threading.Thread):
             seen = self._lookout.news
             with heard("A ranking could not be published."):  # the next version ranks as well
                 self._turn()
+            self._expect(seen)
             self._lookout.wait(seen)
 
     def _turn(self) -> None:
@@ -62,6 +63,16 @@ class Ranker(threading.Thread):
                 rank_now(learning, self._rng, control.acquisition)
             finally:
                 self._idle.set()
+
+    def _expect(self, seen: int) -> None:
+        """Until something new comes, prepare for labels of the images that are asked next."""
+        learning = self._now()
+        if learning is None or learning.look is None:
+            return
+        for position in learning.asked_next.tolist():
+            if self._lookout.news != seen:
+                return
+            learning.look[1].expect(position)
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:

@@ -6,6 +6,8 @@ Label propagation of Zhou et al. 2004 on a symmetric kNN graph with weights cos^
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +20,15 @@ NEIGHBOURS = 15
 CHANCE = 0.01  # that two images count as practically the same although they lie as images of their group do
 ROUNDING = 2e-3  # distance that float32 cannot tell from none
 NONE = np.empty(0, np.int64)
-Walk = tuple[tuple[int, bytes], np.ndarray]  # (steps, labeled rows it begins at), what reaches each node (n,)
+KEPT = 64  # walks from one node that a graph keeps, the newest
+
+
+class Walks(NamedTuple):
+    """Those of a class: what of its labels reaches each node, the mean over its labels."""
+
+    steps: int
+    rows: np.ndarray  # (m,) nodes with a label of the class, ascending
+    reaches: np.ndarray  # (n,) float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +43,17 @@ class Graph:
     left_out: np.ndarray  # (m,) positions of labeled images for which there was no room
     reach: float  # distance from a node to the last of its neighbours, the median
     twin: float  # distance up to which two images are practically the same
-    walked: dict[int, Walk] = field(default_factory=dict, init=False)  # each class's newest, see propagate()
+    walked: dict[int, Walks] = field(default_factory=dict, init=False)  # each class's newest, see propagate()
+    begun: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)  # (row, steps), see walk()
     stand_ins: dict[int, int] = field(default_factory=dict, init=False)  # position -> row, see placed()
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.positions)
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """Row of each position; -1 where the graph does not hold it."""
-        order = np.argsort(self.positions)
+        order = self._order
         at = np.searchsorted(self.positions, positions, sorter=order).clip(max=len(order) - 1)
         rows = order[at]
         return np.where(self.positions[rows] == positions, rows, -1)
@@ -125,33 +140,68 @@ def walk_length(n: int) -> int:
     return min(30, max(4, round(0.21 * math.sqrt(n))))
 
 
+def walk(graph: Graph, row: int, steps: int | None = None) -> np.ndarray:
+    """(n,) what of a label of the node `row` reaches each node, see `propagate`. Kept, so that it can be made ahead."""
+    steps = walk_length(len(graph.positions)) if steps is None else steps
+    reaches = graph.begun.get((row, steps))
+    if reaches is None:
+        y = np.zeros(len(graph.positions), np.float32)
+        y[row] = 1
+        reaches = graph.begun[row, steps] = _spread(graph, y, steps)
+        for old in list(graph.begun)[:-KEPT]:
+            graph.begun.pop(old, None)  # another thread may have been faster
+    return reaches
+
+
+def _spread(graph: Graph, y: np.ndarray, steps: int) -> np.ndarray:
+    reaches = y
+    for _ in range(steps):
+        reaches = 0.99 * (graph.affinity @ reaches) + 0.01 * y
+    return reaches
+
+
 def propagate(
     graph: Graph, rows: np.ndarray, labels: np.ndarray, n_classes: int, steps: int | None = None
 ) -> np.ndarray:
     """probs (n, C) of every node, from the `labels` of the nodes in `rows`; rows sum to one, uniform out of reach.
 
     F <- .99 S F + .01 Y, `steps` times (None: `walk_length`), where the labels of a class share one unit of Y between
-    them: a class that was asked about often, because it is hard, must not win by the number of its labels. Each
-    class is a column of its own, so that a label more changes one; the graph keeps the others.
+    them: a class that was asked about often, because it is hard, must not win by the number of its labels. So each
+    class is the mean of the walks from its labels; the graph keeps it, and one label more costs one walk at most.
     """
     steps = walk_length(len(graph.positions)) if steps is None else steps
-    of_class = [(steps, np.sort(rows[labels == k]).tobytes()) for k in range(n_classes)]
     before = dict(graph.walked)  # another thread may add to it meanwhile
-    walks = {k: before[k] for k, begun in enumerate(of_class) if k in before and before[k][0] == begun}
-    changed = [k for k in range(n_classes) if k not in walks]
-    y = np.zeros((len(graph.positions), len(changed)), np.float32)
-    for column, k in enumerate(changed):
-        mine = np.frombuffer(of_class[k][1], rows.dtype)
+    reaches: dict[int, np.ndarray] = {}
+    anew: dict[int, np.ndarray] = {}
+    for k in range(n_classes):
+        mine = np.sort(rows[labels == k])
+        known = before.get(k)
+        if known is not None and known.steps == steps and np.array_equal(known.rows, mine):
+            reaches[k] = known.reaches
+        elif known is not None and known.steps == steps and (row := _one_more(known.rows, mine)) is not None:
+            reaches[k] = known.reaches + (walk(graph, row, steps) - known.reaches) / np.float32(len(mine))
+            graph.walked[k] = Walks(steps, mine, reaches[k])
+        else:
+            anew[k] = mine
+    y = np.zeros((len(graph.positions), len(anew)), np.float32)  # all together, which is faster than each by itself
+    for column, mine in enumerate(anew.values()):
         np.add.at(y[:, column], mine, 1 / max(len(mine), 1))  # two labels of one node count twice
-    new = y
-    for _ in range(steps):
-        new = 0.99 * (graph.affinity @ new) + 0.01 * y
-    for column, k in enumerate(changed):
-        graph.walked[k] = walks[k] = of_class[k], new[:, column].copy()
-    f = np.stack([walks[k][1] for k in range(n_classes)], 1)  # (n, C)
+    for (k, mine), column in zip(anew.items(), _spread(graph, y, steps if anew else 0).T, strict=True):
+        reaches[k] = column.copy()
+        graph.walked[k] = Walks(steps, mine, reaches[k])
+    f = np.stack([reaches[k] for k in range(n_classes)], 1)  # (n, C)
     total = f.sum(1, keepdims=True)
-    known = f / np.maximum(total, 1e-12)
-    return np.where(total > 1e-12, known, 1 / n_classes).astype(np.float32)
+    known_share = f / np.maximum(total, 1e-12)
+    return np.where(total > 1e-12, known_share, 1 / n_classes).astype(np.float32)
+
+
+def _one_more(before: np.ndarray, now: np.ndarray) -> int | None:
+    """The row that `now` (m + 1,) holds beside `before` (m,), both ascending; None where they differ otherwise."""
+    if len(now) != len(before) + 1:
+        return None
+    other = np.flatnonzero(before != now[:-1])
+    at = int(other[0]) if len(other) else len(before)
+    return int(now[at]) if np.array_equal(before[at:], now[at + 1 :]) else None
 
 
 def sharpened(probs: np.ndarray, power: float = 4.0) -> np.ndarray:

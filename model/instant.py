@@ -53,6 +53,12 @@ class Instant:
         head = self._ridge.calibrated(head, expected)
         self.head = self._ridge.calibrated(head.mixed_with(self.network, share), expected)
 
+    def expect(self, position: int) -> None:
+        """This image may be the next to get a label: what takes longest of learning it is done now."""
+        (row,) = self.graph.rows_of(np.array([position])).tolist()
+        if row >= 0:
+            graph.walk(self.graph, row)
+
     def probs(self) -> np.ndarray:
         """q(y|x) of all images, float32 (N, C)."""
         if self.head is None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from labeler import Project, published, ranker
-from labeler.learning import Learning
+from labeler.learning import SOON, Learning
 from labeler.lookout import Lookout
 from labeler.ranker import Ranker, rank_now
 from model import features, graph
@@ -56,9 +56,37 @@ def test_a_label_more_changes_one_column_and_gives_what_spreading_all_of_them_gi
     rows, labels = np.array([0, 70, 130, 5]), np.array([0, 1, 2, 0])
     before, kept = graph.propagate(nodes, rows[:3], labels[:3], 3), dict(nodes.walked)
     after = graph.propagate(nodes, rows, labels, 3)
-    assert np.array_equal(after, graph.propagate(replace(nodes), rows, labels, 3))
+    np.testing.assert_allclose(after, graph.propagate(replace(nodes), rows, labels, 3), atol=1e-6)
     assert not np.allclose(after, before)
     assert [nodes.walked[k] is kept[k] for k in range(3)] == [False, True, True]
+
+
+def test_labels_one_by_one_give_what_all_at_once_give_in_whatever_order(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray],
+) -> None:
+    """The first of a class, two on one node, and more of them than walks are kept."""
+    nodes, _, group = groups
+    rows = np.append(np.random.default_rng(1).permutation(180)[: graph.KEPT + 20], [70, 70])
+    for n in range(1, len(rows) + 1):
+        probs = graph.propagate(nodes, rows[:n], group[rows[:n]], 3)
+    np.testing.assert_allclose(probs, graph.propagate(replace(nodes), rows, group[rows], 3), atol=1e-6)
+    assert len(nodes.begun) == graph.KEPT
+
+
+def test_a_label_that_was_expected_takes_no_walk(
+    groups: tuple[graph.Graph, torch.Tensor, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes, h, _ = groups
+    layer = Head(torch.zeros(3, 8), torch.zeros(3))
+    instant, other = (Instant(replace(nodes), h, layer) for _ in range(2))
+    for one in (instant, other):
+        one.learn({0: 0, 70: 1, 130: 2})
+    other.learn({0: 0, 70: 1, 130: 2, 5: 0})
+    instant.expect(5)
+    instant.expect(1000)  # not in the graph
+    monkeypatch.setattr(graph, "_spread", lambda graph, y, steps: y if not y.size else pytest.fail("a walk was taken"))
+    instant.learn({0: 0, 70: 1, 130: 2, 5: 0})
+    assert np.array_equal(instant.probs(), other.probs())
 
 
 def test_a_class_more_and_a_label_taken_back_leave_nothing_behind(
@@ -67,8 +95,10 @@ def test_a_class_more_and_a_label_taken_back_leave_nothing_behind(
     nodes, _, _ = groups
     graph.propagate(nodes, np.array([0, 70]), np.array([0, 1]), 2)
     three = graph.propagate(nodes, np.array([0, 130]), np.array([0, 2]), 3)
-    assert np.array_equal(three, graph.propagate(replace(nodes), np.array([0, 130]), np.array([0, 2]), 3))
-    assert not nodes.walked[1][1].any()
+    np.testing.assert_allclose(
+        three, graph.propagate(replace(nodes), np.array([0, 130]), np.array([0, 2]), 3), atol=1e-6
+    )
+    assert not nodes.walked[1].reaches.any()
 
 
 def test_a_label_outside_the_graph_stays_with_the_node_that_was_most_like_it_at_first(
@@ -205,6 +235,23 @@ def test_the_thread_ranks_after_each_label_and_ends_with_its_trainer(learning: L
     ended.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_labels_of_what_is_asked_next_are_prepared_for_until_something_comes(learning: Learning) -> None:
+    lookout = Lookout(learning.store, threading.Event())
+    thread = Ranker(learning.store, lambda: learning, lookout, threading.Event())
+    learning.project.loop().answer(1, 0)
+    assert rank_now(learning, np.random.default_rng(0), "coverage")
+    assert learning.look is not None
+    nodes = learning.look[1].graph
+    thread._expect(lookout.news + 1)
+    assert not nodes.begun
+    thread._expect(lookout.news)
+    found = learning.project.published()
+    assert found is not None
+    rows = nodes.rows_of(np.searchsorted(learning.sample_ids, found.ranking[:SOON]))
+    assert rows.min() >= 0
+    assert sorted(row for row, _ in nodes.begun) == sorted(rows.tolist())
 
 
 def test_training_waits_while_a_ranking_is_made(learning: Learning, monkeypatch: pytest.MonkeyPatch) -> None:
