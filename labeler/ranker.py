@@ -67,12 +67,13 @@ class Ranker(threading.Thread):
     def _expect(self, seen: int) -> None:
         """Until something new comes, prepare for labels of the images that are asked next."""
         learning = self._now()
-        if learning is None or learning.look is None:
+        look = learning.look if learning is not None else None
+        if learning is None or look is None:
             return
         for position in learning.asked_next.tolist():
             if self._lookout.news != seen:
                 return
-            learning.look[1].expect(position)
+            look[1].expect(position)
 
 
 def rank_now(learning: Learning, rng: np.random.Generator, acquisition: str) -> bool:
