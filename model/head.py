@@ -29,8 +29,9 @@ class Head(NamedTuple):
     def probs(self, h: torch.Tensor) -> np.ndarray:
         """h (N, D) of any float kind -> float32 (N, C). Classes come first: a softmax over rows takes far longer."""
         probs = torch.empty(len(h), len(self.weight), device=h.device)
+        room = torch.empty(CHUNK, h.shape[1], device=h.device)  # new memory for each part takes a quarter longer
         for part, into in zip(h.split(CHUNK), probs.split(CHUNK), strict=True):
-            logits = torch.addmm(self.bias[:, None], self.weight, part.float().T)  # (C, rows)
+            logits = torch.addmm(self.bias[:, None], self.weight, room[: len(part)].copy_(part).T)  # (C, rows)
             into.copy_(logits.softmax(0).T)
         found: np.ndarray = probs.cpu().numpy()
         return found
