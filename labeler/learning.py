@@ -33,8 +33,8 @@ __all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "Learning"]
 
 DEFAULT_ACQUISITION = "coverage"
 REFRESHED = 250  # images seen anew by each version for every step since the last one, up to MOST_REFRESHED; the others
-SOON = 4  # questions at the head of a ranking that a label is likely to come for next
 MOST_REFRESHED = 5_000  # keep the features of one of the last few
+SOON = 4  # questions at the head of a ranking that a label is likely to come for next
 MEASURED_ON = 2_000  # gold images a version is measured on, at most
 VALIDATED_ON = 500  # held-out images of the ELBO
 STRIP = 8  # generated images of each class on the page
@@ -91,7 +91,7 @@ class Learning:
         self._not_here: int | None = None  # the first event of an image that was imported since
         self.settled = self.current = False  # the version gone on from had settled; and is as one would be now
         self._prototypes: np.ndarray | None = None
-        self.asked_next = np.empty(0, np.int64)  # positions
+        self.asked_next = np.empty(0, np.int64)  # positions of the first SOON of the newest ranking
         self._memory = acquisition.Memory()
         self._seen_whole = False
         self._published_at_step = 0
